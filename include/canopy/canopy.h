@@ -1,0 +1,435 @@
+/*
+ * canopy.h - the core interface of canopy: a tree of contexts that carries
+ * cancellation, deadlines, causes and values through a program, as Go's
+ * context package does.
+ *
+ * Conventions of every call below:
+ *
+ *  - A `const canopy_ctx *` is a borrowed view: it can observe, wait, look up
+ *    and derive. A `canopy_ctx *` is the owner's handle: it can also cancel
+ *    and move the deadline. A function that receives a context takes the const
+ *    form as its first parameter and so cannot cancel its caller.
+ *  - Constructors return a handle that holds one reference, or NULL with
+ *    errno. A context stays in memory as long as anything derived from it does.
+ *  - Other errors are 0 or a negative errno.
+ *  - Time is int64_t nanoseconds of CLOCK_MONOTONIC. Deadlines are absolute,
+ *    timeouts and durations relative; sums saturate to CANOPY_NEVER.
+ *  - Any call may be made from any thread, on a context that the caller keeps
+ *    alive. Threads need no registration. Unless said otherwise a call is
+ *    lock-free, apart from the memory allocator.
+ *  - No call aborts, prints, or holds a lock while code of the caller runs.
+ */
+#ifndef CANOPY_CANOPY_H
+#define CANOPY_CANOPY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define CANOPY_VERSION_MAJOR 0
+#define CANOPY_VERSION_MINOR 1
+#define CANOPY_VERSION_PATCH 0
+
+#if defined(__GNUC__)
+#define CANOPY_API      __attribute__((visibility("default")))
+#define CANOPY_MUST_USE __attribute__((warn_unused_result))
+#else
+#define CANOPY_API
+#define CANOPY_MUST_USE
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ------------------------------------------------------------------ types */
+
+/* A node of the tree. Opaque; made by the constructors below. */
+typedef struct canopy_ctx canopy_ctx;
+
+/*
+ * Why a context ended. Identity is the address, as with Go's sentinel errors:
+ * compare pointers. A cause handed to canopy is not copied; it must outlive
+ * every context that may report it (static is the normal case).
+ */
+typedef struct canopy_cause {
+    int code;         /* the reason as a number; the defaults use -ECANCELED, -ETIMEDOUT */
+    const char *text; /* the reason for people */
+    const char *file; /* where the cause is defined, or NULL */
+    int line;         /* the line in `file`, or 0 */
+} canopy_cause;
+
+/* What a value is bound to. Identity is the address: define keys static. */
+typedef struct canopy_key {
+    const char *name; /* for people */
+    void (*destroy)(
+        void *value); /* runs once for each binding, after its last reference; or NULL */
+} canopy_key;
+
+/* The deadline of a context that has none; also "wait without end". */
+#define CANOPY_NEVER INT64_MAX
+
+/* The default causes: codes -ECANCELED and -ETIMEDOUT. */
+extern CANOPY_API const canopy_cause canopy_cause_canceled;
+extern CANOPY_API const canopy_cause canopy_cause_deadline_exceeded;
+#define CANOPY_CANCELED          (&canopy_cause_canceled)
+#define CANOPY_DEADLINE_EXCEEDED (&canopy_cause_deadline_exceeded)
+
+/*
+ * CANOPY_CAUSE(code, text): a pointer to a static cause that remembers its
+ * place. For use inside a function; `code` and `text` are constants. The same
+ * expression gives the same address each time it is evaluated.
+ */
+#if defined(__cplusplus)
+#define CANOPY_CAUSE(code_, text_)                                                                 \
+    ([]() -> const canopy_cause * {                                                                \
+        static const canopy_cause canopy_cause_here = {(code_), (text_), __FILE__, __LINE__};      \
+        return &canopy_cause_here;                                                                 \
+    }())
+#elif defined(__GNUC__)
+#define CANOPY_CAUSE(code_, text_)                                                                 \
+    (__extension__({                                                                               \
+        static const canopy_cause canopy_cause_here = {(code_), (text_), __FILE__, __LINE__};      \
+        &canopy_cause_here;                                                                        \
+    }))
+#endif
+
+/* ------------------------------------------------------------------ roots */
+
+/*
+ * The context that is never done, has no deadline and no values; the parent of
+ * everything that has no better one. Never NULL, never freed; release does
+ * nothing. Wait-free.
+ */
+CANOPY_API const canopy_ctx *canopy_background(void);
+
+/* The same, for a place that has not decided yet which context to take. */
+CANOPY_API const canopy_ctx *canopy_todo(void);
+
+/* Who drives the deadlines of a root. */
+typedef enum canopy_clock {
+    CANOPY_CLOCK_LIBRARY = 0, /* a library thread, started with the first deadline */
+    CANOPY_CLOCK_HOST = 1     /* the host, through canopy_root_advance */
+} canopy_clock;
+
+/*
+ * What a root is made of. Set `size` to sizeof(canopy_config) and leave what
+ * you do not need zero: so the struct can grow. Bytes beyond what this version
+ * knows must be zero.
+ */
+typedef struct canopy_config {
+    size_t size; /* sizeof(canopy_config) */
+    /*
+     * Memory for everything under this root: `allocate` returns `size_bytes`
+     * aligned to `align_bytes` (a power of two) or NULL, `release` gives it
+     * back with the same numbers. Both or neither; called from any thread,
+     * never under a library lock of this root's hot paths, and not allowed to
+     * call canopy.
+     */
+    void *(*allocate)(void *user, size_t align_bytes, size_t size_bytes);
+    void (*release)(void *user, void *memory, size_t align_bytes, size_t size_bytes);
+    void *user;         /* handed to both */
+    size_t max_live;    /* contexts alive under this root at once; 0: no limit */
+    canopy_clock clock; /* who drives its deadlines */
+    int64_t now_ns;     /* CANOPY_CLOCK_HOST: the time at which it starts */
+} canopy_config;
+
+/*
+ * A root of one's own: its own memory, limits and clock. NULL config: all
+ * defaults. It can be cancelled, like any context that is not background.
+ * Errors: EINVAL (size too small, one hook without the other, unknown clock, a
+ * non-zero tail), ENOMEM. Ownership: canopy_root_free; release and end on the
+ * handle never take the root's own reference. May block.
+ */
+CANOPY_API CANOPY_MUST_USE canopy_ctx *canopy_root_new(const canopy_config *config);
+
+/*
+ * Frees a root and all its memory. 0; -EBUSY while anything derived from it, or
+ * a callback armed on it, has memory (also for a moment after the last end);
+ * -EINVAL on NULL and on what is no root. May block for a grace period.
+ */
+CANOPY_API int canopy_root_free(canopy_ctx *root);
+
+/*
+ * Tells a root with CANOPY_CLOCK_HOST what time it is: contexts under it whose
+ * deadline is at or before `now_ns` are done when it returns, their callbacks
+ * run on the caller. Time that goes backwards is taken as standing still.
+ * `next_ns`, unless NULL, receives a time by which to call again (CANOPY_NEVER:
+ * nothing is pending; it may be earlier than the next deadline, never later).
+ * 0, or -EINVAL when `root` is no such root. One caller at a time for each root.
+ */
+CANOPY_API int canopy_root_advance(canopy_ctx *root, int64_t now_ns, int64_t *next_ns);
+
+/* ----------------------------------------------------------------- derive */
+
+/*
+ * Each derives a child of `parent`. A child of a done parent is born done,
+ * with the parent's err and cause. All return a handle with one reference
+ * (canopy_release, canopy_end), or NULL with errno: EINVAL (NULL parent, key or
+ * list, n == 0, a signal out of range), ENOMEM, EAGAIN (max_live is reached;
+ * the clock's thread cannot be started). On failure nothing has changed.
+ */
+
+/* A child that can be cancelled. */
+CANOPY_API CANOPY_MUST_USE canopy_ctx *canopy_with_cancel(const canopy_ctx *parent);
+
+/* A child that ends with -ETIMEDOUT at `deadline_ns`; at once if that is past. */
+CANOPY_API CANOPY_MUST_USE canopy_ctx *canopy_with_deadline(const canopy_ctx *parent,
+                                                            int64_t deadline_ns);
+
+/*
+ * A child that ends with -ETIMEDOUT after `timeout_ns`, counted from now (or
+ * from the host's clock of its root). Zero and negative: born done. Never
+ * early.
+ */
+CANOPY_API CANOPY_MUST_USE canopy_ctx *canopy_with_timeout(const canopy_ctx *parent,
+                                                           int64_t timeout_ns);
+
+/* As above, with a cause to report on expiry; NULL: CANOPY_DEADLINE_EXCEEDED. */
+CANOPY_API CANOPY_MUST_USE canopy_ctx *canopy_with_deadline_cause(const canopy_ctx *parent,
+                                                                  int64_t deadline_ns,
+                                                                  const canopy_cause *cause);
+CANOPY_API CANOPY_MUST_USE canopy_ctx *
+canopy_with_timeout_cause(const canopy_ctx *parent, int64_t timeout_ns, const canopy_cause *cause);
+
+/*
+ * A layer that binds `key` to `value` and shares everything else with its
+ * parent. Cancel and set_deadline on it return false and do nothing; end is a
+ * release. `key->destroy` runs once after the last reference, on whichever
+ * thread drops it or on a library thread; not when this call fails.
+ */
+CANOPY_API CANOPY_MUST_USE canopy_ctx *canopy_with_value(const canopy_ctx *parent,
+                                                         const canopy_key *key, void *value);
+
+/*
+ * A layer that keeps the values of its parent and nothing else: no cancel,
+ * deadline or cause reaches it from above. It cannot be cancelled itself;
+ * contexts derived from it can.
+ */
+CANOPY_API CANOPY_MUST_USE canopy_ctx *canopy_without_cancel(const canopy_ctx *parent);
+
+/*
+ * Done when any of the `n` inputs is, with that input's err and cause; born
+ * done, with the lowest one's, if one is. Values come from parents[0], the
+ * deadline is the earliest. Cancelling it leaves the inputs alone. It keeps the
+ * inputs' memory until it is released. EINVAL also for a NULL in the list.
+ */
+CANOPY_API CANOPY_MUST_USE canopy_ctx *canopy_with_any(const canopy_ctx *const parents[], size_t n);
+
+/*
+ * A child that is done when one of `signals` arrives at the process. The
+ * cause's code is the signal's number and its text names it. While such a
+ * context lives the signal is handled by canopy; when the last one on a signal
+ * goes, what was there before is restored, unless somebody replaced ours.
+ * EINVAL also for SIGKILL, SIGSTOP and an empty list. May block.
+ */
+CANOPY_API CANOPY_MUST_USE canopy_ctx *canopy_with_signals(const canopy_ctx *parent,
+                                                           const int signals[], size_t n);
+
+/* -------------------------------------------------------------------- own */
+
+/*
+ * Ends `ctx` and everything derived from it with -ECANCELED. When it returns,
+ * won or lost, all of them are done. The winner also runs their callbacks
+ * before it returns. True: this call is the one that ended `ctx`. NULL, value
+ * and without_cancel layers: false, nothing happens. Never allocates; lock-free
+ * apart from the callbacks; one atomic compare-and-swap plus the walk below.
+ */
+CANOPY_API bool canopy_cancel(canopy_ctx *ctx);
+
+/* The same with a cause of the caller's; NULL: CANOPY_CANCELED. */
+CANOPY_API bool canopy_cancel_cause(canopy_ctx *ctx, const canopy_cause *cause);
+
+/*
+ * Moves the deadline, either way; CANOPY_NEVER takes it away. One in the past
+ * ends the context before the call returns, callbacks run on the caller. False
+ * once done (never revives), and for layers that have no deadline of their own.
+ */
+CANOPY_API bool canopy_set_deadline(canopy_ctx *ctx, int64_t deadline_ns);
+
+/*
+ * Makes `ctx` what canopy_with_cancel made it (no deadline, no cause), so that
+ * it serves again. Only for a live plain, deadline or timeout context that has
+ * no children, callbacks or fd, and one reference; false otherwise, and nothing
+ * has changed. Requires that nobody else uses it meanwhile.
+ */
+CANOPY_API bool canopy_try_reset(canopy_ctx *ctx);
+
+/* One more reference; returns its argument. NULL gives NULL. Wait-free. */
+CANOPY_API const canopy_ctx *canopy_retain(const canopy_ctx *ctx);
+
+/*
+ * One reference less. The last one detaches the context from its parent and
+ * frees it. Release is not cancel: children stay live and attached. NULL does
+ * nothing. Never allocates, never fails.
+ */
+CANOPY_API void canopy_release(const canopy_ctx *ctx);
+
+/* Cancel, then release: C's `defer cancel()`. NULL does nothing. */
+CANOPY_API void canopy_end(canopy_ctx *ctx);
+
+#if defined(__GNUC__)
+static inline void canopy_auto_end(canopy_ctx **ctx)
+{
+    canopy_end(*ctx);
+}
+/* CANOPY_AUTO canopy_ctx *ctx = ...; ends the context at the end of the scope. */
+#define CANOPY_AUTO __attribute__((cleanup(canopy_auto_end)))
+#endif
+
+/* ---------------------------------------------------------------- observe */
+
+/*
+ * The observers take a context, not NULL. They are wait-free and never
+ * allocate. Whoever sees done also sees everything that the canceller wrote
+ * before it cancelled. err, done, cause_of and value may be called from a
+ * signal handler.
+ */
+
+/* 0 while live, else -ECANCELED or -ETIMEDOUT; never changes once set. */
+CANOPY_API int canopy_err(const canopy_ctx *ctx);
+
+/* True once the context has ended. */
+CANOPY_API bool canopy_done(const canopy_ctx *ctx);
+
+/* NULL while live, else why it ended; valid as long as `ctx` is. */
+CANOPY_API const canopy_cause *canopy_cause_of(const canopy_ctx *ctx);
+
+/*
+ * The effective deadline: the earliest of the context's own and its
+ * ancestors'. True if there is one; `*deadline_ns` (which may be NULL) receives
+ * it, or CANOPY_NEVER. Costs O(depth); below a with_any it may block briefly.
+ */
+CANOPY_API bool canopy_deadline(const canopy_ctx *ctx, int64_t *deadline_ns);
+
+/*
+ * canopy_err as it would be at `now_ns`: also -ETIMEDOUT when the effective
+ * deadline is not after it. A question only: nothing is marked, no callback
+ * runs. Costs as canopy_deadline.
+ */
+CANOPY_API int canopy_err_at(const canopy_ctx *ctx, int64_t now_ns);
+
+/* The value bound to `key` by the nearest layer, or NULL. Iterative, O(depth). */
+CANOPY_API void *canopy_value(const canopy_ctx *ctx, const canopy_key *key);
+
+/* Tells absent (false, `*value` untouched) from bound to NULL (true). */
+CANOPY_API bool canopy_lookup(const canopy_ctx *ctx, const canopy_key *key, void **value);
+
+/* ------------------------------------------------------------------- wait */
+
+/*
+ * Waits until `ctx` is done (true) or CLOCK_MONOTONIC reaches `until_ns`
+ * (false). Blocks on a futex; signal handlers do not end it. Never allocates.
+ */
+CANOPY_API bool canopy_wait(const canopy_ctx *ctx, int64_t until_ns);
+
+/*
+ * Waits until one of `n` contexts is done and returns the lowest index that is,
+ * or -ETIME at `until_ns`. -EINVAL: no list, n == 0, n > INT_MAX, a NULL inside.
+ * Up to 64 contexts it wakes for these alone; more share one word in the
+ * process. Never allocates.
+ */
+CANOPY_API int canopy_wait_any(const canopy_ctx *const ctxs[], size_t n, int64_t until_ns);
+
+/* Sleeps `duration_ns`: 0 when it slept it all, else canopy_err of `ctx`. */
+CANOPY_API int canopy_sleep(const canopy_ctx *ctx, int64_t duration_ns);
+
+/*
+ * An eventfd that is readable once `ctx` is done: poll it, never read it.
+ * Non-blocking, close-on-exec, the same on each call; owned by the context and
+ * closed with its last reference. Value layers share their ancestor's; what can
+ * never be done shares one that never becomes readable. -EMFILE, -ENFILE,
+ * -ENOMEM as eventfd gives them.
+ */
+CANOPY_API int canopy_done_fd(const canopy_ctx *ctx);
+
+/*
+ * Waits until nothing derived from `ctx` has memory any more: 0, or -ETIME at
+ * `until_ns`. -EINVAL on NULL, background and todo. From the first call on,
+ * children of `ctx` cost it two more atomic operations each. Blocks.
+ */
+CANOPY_API int canopy_wait_idle(const canopy_ctx *ctx, int64_t until_ns);
+
+/* -------------------------------------------------------------- callbacks */
+
+/*
+ * A callback's record, placed by the caller, who keeps it in place until stop
+ * returned true or join returned 0. Its fields are canopy's. It need not be
+ * initialised; adding one that is armed is undefined.
+ */
+typedef struct canopy_callback {
+    void (*canopy_fn)(void *arg);
+    void *canopy_arg;
+    const canopy_ctx *canopy_ctx_;
+    uintptr_t *canopy_slot;
+    struct canopy_callback *canopy_next;
+    uint64_t canopy_runner;
+    uint32_t canopy_state;
+    uint32_t canopy_settled;
+} canopy_callback;
+
+/*
+ * Runs fn(arg) once when `ctx` is done: on the winning canceller before its
+ * cancel returns, on a library thread at expiry and for signals, on the caller
+ * before this returns if `ctx` is done already. Everything derived is marked
+ * first. fn may cancel, register, stop, derive and drop the last reference; it
+ * may not free its own record. An armed callback keeps its context alive until
+ * it ran or was stopped. 0, -EINVAL (a NULL; stop and join are then harmless)
+ * or -ENOMEM (nothing has changed).
+ */
+CANOPY_API int canopy_after_func(const canopy_ctx *ctx, canopy_callback *cb, void (*fn)(void *arg),
+                                 void *arg);
+
+/*
+ * True: fn has not run and never will, and the record is free. False: it ran,
+ * is running or is bound to run, or was stopped before. Never blocks.
+ */
+CANOPY_API bool canopy_callback_stop(canopy_callback *cb);
+
+/*
+ * Returns 0 when fn is not running and not bound to run on another thread: so
+ * after a stop that returned false it waits for the end of fn. On an armed
+ * callback 0 at once. -EDEADLK when the calling thread itself runs fn or still
+ * has to. May block.
+ */
+CANOPY_API int canopy_callback_join(canopy_callback *cb);
+
+/* ------------------------------------------------------------------ group */
+
+/* Threads that succeed or fail together, as Go's errgroup. Fields are canopy's. */
+typedef struct canopy_group {
+    canopy_ctx *canopy_ctx_;
+    void *canopy_state;
+} canopy_group;
+
+/*
+ * Makes `group` ready, with a context under `parent`; at most `limit` members
+ * run at once (0: no limit). 0, -EINVAL on a NULL, -ENOMEM, -EAGAIN. Each group
+ * that was made ready is ended by canopy_group_wait.
+ */
+CANOPY_API int canopy_group_init(canopy_group *group, const canopy_ctx *parent, unsigned limit);
+
+/* The group's context, borrowed; valid until canopy_group_wait returns. */
+CANOPY_API const canopy_ctx *canopy_group_ctx(const canopy_group *group);
+
+/*
+ * Runs fn(ctx, arg) on a thread of its own. Blocks while `limit` members run.
+ * The first result that is not 0 cancels the group, with a cause whose code is
+ * that result. fn runs also when the group is done already. 0, -EINVAL on a
+ * NULL, -EAGAIN when no thread can be made (the group is as it was).
+ */
+CANOPY_API int canopy_group_go(canopy_group *group, int (*fn)(const canopy_ctx *ctx, void *arg),
+                               void *arg);
+
+/*
+ * Waits for all members, ends the group's context, and gives the group's memory
+ * back. The first result that was not 0, or 0. -EDEADLK from a member (the
+ * group is as it was), -EINVAL on NULL or after an earlier wait. Blocks.
+ */
+CANOPY_API int canopy_group_wait(canopy_group *group);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,202 @@
+/*
+ * callback.c - records: arm, stop, join, run. The phases of a record and what
+ * orders them are described in record.h.
+ *
+ * An armed record's slot is its reference to the context, as a child's is, and
+ * stays so until fn has returned. A record on a value layer sits in the list of
+ * the context that the layer shares its state with, and holds a handle of the
+ * layer itself.
+ */
+#include "callback.h"
+
+#include <errno.h>
+
+int record_arm(struct canopy_callback *record, const canopy_ctx *ctx, struct heap *heap,
+               uintptr_t *state)
+{
+    struct canopy_ctx *scope = ctx_scope(ctx);
+    record->canopy_ctx_ = ctx;
+    record->canopy_next = NULL;
+    u64_store_relaxed(record_runner(record), 0);
+    u32_store_relaxed(record_settled(record), 0);
+    u32_store_relaxed(record_state(record), RECORD_ARMED);
+    if (scope != ctx)
+        canopy_retain(ctx);
+    if (!children_add(heap, scope, record_word(record), record_slot_field(record))) {
+        if (scope != ctx)
+            canopy_release(ctx);
+        u32_store_relaxed(record_state(record), RECORD_IDLE);
+        return -ENOMEM;
+    }
+    *state = ctx_registered(scope, record_slot(record), true);
+    u32_store_release(record_settled(record), 1); /* R4 */
+    return 0;
+}
+
+/* Lets go of what an armed record held; `tags` are those its slot had. */
+static void record_let_go(const canopy_ctx *ctx, uintptr_t tags)
+{
+    struct canopy_ctx *scope = ctx_scope(ctx);
+    bool layered = scope != ctx;
+    if (tags & SLOT_COUNTED)
+        refs_drop(scope, REFS_HANDLE);
+    if (layered)
+        canopy_release(ctx);
+}
+
+bool record_disarm(struct canopy_callback *record)
+{
+    const canopy_ctx *ctx = record->canopy_ctx_;
+    uintptr_t word = record_word(record);
+    bool out = false;
+    rcu_read_begin(); /* R3 */
+    uint32_t phase = u32_load_acquire(record_state(record));
+    if (phase == RECORD_ARMED) {
+        atomic_word *slot = record_slot(record);
+        uintptr_t seen = word;
+        do {
+            out = word_cas_acq_rel(slot, &seen, 0);
+        } while (!out && (seen & ~SLOT_COUNTED) == word);
+        /* Claimed, and whoever did has not said so yet: join must know. */
+        if (!out && (seen & ~SLOT_TAGS) == word)
+            u32_cas_acq_rel(record_state(record), &phase, RECORD_BOUND);
+        word = seen;
+    }
+    rcu_read_end();
+    if (!out)
+        return false;
+    u32_store_release(record_state(record), RECORD_IDLE);
+    record_let_go(ctx, word & SLOT_COUNTED);
+    return true;
+}
+
+/* The last touch of a record: it is its owner's again. */
+static void record_done(struct canopy_callback *record)
+{
+    if (u32_exchange_acq_rel(record_state(record), RECORD_DONE) & RECORD_AWAITED) /* R2 */
+        futex_wake_all(&record->canopy_state);
+}
+
+/* R4: a few instructions of another thread, unless that is not running just now. */
+static void record_await_settled(struct canopy_callback *record)
+{
+    struct timespec moment = {0, 1000};
+    while (unlikely(!u32_load_acquire(record_settled(record))))
+        nanosleep(&moment, NULL);
+}
+
+/* After delivery: the slot is free, the context let go. */
+static void record_finish(struct canopy_callback *record)
+{
+    record_await_settled(record);
+    const canopy_ctx *ctx = record->canopy_ctx_;
+    uintptr_t tags = word_exchange_acq_rel(record_slot(record), 0);
+    record_let_go(ctx, tags);
+    record_done(record);
+}
+
+void callback_run(struct canopy_callback *record)
+{
+    u64_store_relaxed(record_runner(record), thread_self());
+    record->canopy_fn(record->canopy_arg);
+    record_finish(record);
+}
+
+void deliver(struct pass *pass, deliver_elsewhere elsewhere)
+{
+    struct canopy_callback *callbacks = NULL, **last = &callbacks, *next;
+    for (struct canopy_callback *record = pass->first; record; record = next) {
+        next = record->canopy_next;
+        if (record_is_wait(record)) {
+            atomic_u32 *fired = record->canopy_arg;
+            u32_store_release(fired, 1); /* W3: see wait.c */
+            record_finish(record);       /* from here on only the address is used */
+            futex_wake_all(fired);
+        } else {
+            record->canopy_next = NULL;
+            *last = record;
+            last = &record->canopy_next;
+        }
+    }
+    for (struct canopy_callback *record = callbacks; record; record = next) {
+        next = record->canopy_next;
+        if (elsewhere)
+            elsewhere(record);
+        else
+            callback_run(record);
+    }
+}
+
+bool cancel_and_deliver(struct canopy_ctx *ctx, uintptr_t word)
+{
+    struct pass pass;
+    pass_init(&pass, thread_self());
+    bool won = cancel_tree(ctx, word, &pass);
+    if (unlikely(pass.first != NULL))
+        deliver(&pass, NULL);
+    return won;
+}
+
+int canopy_after_func(const canopy_ctx *ctx, canopy_callback *record, void (*fn)(void *arg),
+                      void *arg)
+{
+    if (!record)
+        return -EINVAL;
+    if (!ctx || !fn) {
+        u32_store_relaxed(record_state(record), RECORD_IDLE);
+        return -EINVAL;
+    }
+    record->canopy_fn = fn;
+    record->canopy_arg = arg;
+    uintptr_t state = ctx_state(ctx);
+    if (!state_is_live(state)) {
+        /* Whoever knows that it is done sees it run at once, also beside the canceller. */
+        u64_store_relaxed(record_runner(record), thread_self());
+        u32_store_release(record_state(record), RECORD_CLAIMED);
+        fn(arg);
+        record_done(record);
+        return 0;
+    }
+    struct heap *heap = heap_get(ctx_domain(ctx_scope(ctx)));
+    if (!heap || record_arm(record, ctx, heap, &state) != 0) {
+        u32_store_relaxed(record_state(record), RECORD_IDLE);
+        return -ENOMEM;
+    }
+    if (unlikely(!state_is_live(state))) {
+        struct pass pass;
+        pass_init(&pass, thread_self());
+        rcu_read_begin();
+        /* The slot is still ours to look at only if no claimer was faster: see R3. */
+        bool ours = u32_load_acquire(record_state(record)) == RECORD_ARMED &&
+                    record_claim(record_slot(record), record, &pass);
+        rcu_read_end();
+        if (ours)
+            callback_run(record);
+    }
+    return 0;
+}
+
+bool canopy_callback_stop(canopy_callback *record)
+{
+    if (!record || u32_load_acquire(record_state(record)) != RECORD_ARMED)
+        return false;
+    return record_disarm(record);
+}
+
+int canopy_callback_join(canopy_callback *record)
+{
+    if (!record)
+        return -EINVAL;
+    atomic_u32 *state = record_state(record);
+    for (;;) {
+        uint32_t word = u32_load_acquire(state); /* pairs with R1, R2 */
+        uint32_t phase = word & RECORD_PHASE;
+        if (phase != RECORD_BOUND && phase != RECORD_CLAIMED)
+            return 0;
+        if (phase == RECORD_CLAIMED && u64_load_relaxed(record_runner(record)) == thread_self())
+            return -EDEADLK;
+        if (!(word & RECORD_AWAITED) && !u32_cas_acq_rel(state, &word, word | RECORD_AWAITED))
+            continue;
+        futex_wait(&record->canopy_state, word | RECORD_AWAITED, CANOPY_NEVER);
+    }
+}

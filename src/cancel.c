@@ -1,0 +1,267 @@
+/*
+ * cancel.c - the state word and the walk.
+ *
+ * State word of a context that can be cancelled:
+ *
+ *     LIVE (0) ──first waiter──► WAITED (1)
+ *        └───────┬───────────────────┘
+ *               C1 compare-and-swap, once
+ *                ▼
+ *     cause | CANCELED or TIMEDOUT ──walk complete──► the same | SWEPT
+ *
+ *   The compare-and-swap publishes done, err and cause in one word, so nobody
+ *   sees one without the others, and decides between all cancellers: it is the
+ *   linearization point of a cancel. WAITED is set by a waiter before it sleeps;
+ *   missing, the canceller would save a wake that is needed; wrong, it makes one
+ *   that is not. SWEPT is stored by any walker that has seen the whole subtree
+ *   done; all writers of it write the same word, so a plain store does. Missing
+ *   it costs a walk; wrong, a cancel would return with live contexts below.
+ *
+ * Ordering pairs:
+ *   C1/C2 C1 is a release, every reading of the state an acquire (node.h): who
+ *         sees done sees what the canceller wrote before.
+ *   C1/C3 against register (children.c): C1 then load slots here, publish then
+ *         load the state there; all four seq_cst, so one sees the other.
+ *   C1/C5 against a waiter: WAITED is set in the same word, no further pair.
+ *   C1/C6 against wide waits: C1 then load wide_waiters here; raise wide_waiters
+ *         then load the states there (wait.c); store-then-load, hence seq_cst.
+ *   C1/C7 against done_fd: C1 then load aux here; publish the fd then load the
+ *         state there (extension.c); store-then-load, hence seq_cst.
+ *
+ * The walk goes depth first without a stack: into a child, and at the end of
+ * its slots back up through `parent` and on behind the child's own slot. It
+ * keeps nothing in the nodes, so any number of walks may cross. Everything it
+ * steps on is tagged LOOKED first, inside one read section, so nothing goes away
+ * under it: a tagged child retires through RCU and holds its parent's memory
+ * until its own grace period is over, so the way back up exists.
+ *
+ * Who does what: the winner of a context's compare-and-swap, and nobody else,
+ * delivers to that context's records, waiters and fd. But every walk marks all
+ * contexts it meets, and goes below those that somebody else has marked unless
+ * they are SWEPT. So a cancel that lost, or that meets another one in its
+ * subtree, still returns only when everything below is done (promise 2).
+ *
+ * A merged context is met through an INPUT in the list of each of its inputs.
+ * It is not walked from there (it has many ways in, and the walk knows only one
+ * way back): whoever claims the INPUT first, by a compare-and-swap of its state
+ * word, marks and walks the merged context afterwards, as a tree of its own. Who
+ * finds it claimed by another, and not SWEPT, does the same after its own claims:
+ * nobody waits, and each INPUT is claimed once, so no shape of merges makes this
+ * more than linear for those that claim. A walk that has met such an INPUT does
+ * not say SWEPT on its way up, since what hangs below is not done yet.
+ *
+ * Progress: lock-free; a step is repeated only when another thread's succeeded.
+ * Tests: p02, p06, p13, p15, p27 and the stress tests of the same names.
+ */
+#include "cancel.h"
+
+#include "extension.h"
+#include "record.h"
+
+atomic_u32 wide_waiters;
+atomic_u32 wide_word;
+
+/* The winner's deliveries to one context. */
+static void claim_records(struct canopy_ctx *ctx, struct pass *pass)
+{
+    /* Records of before a fork are the parent process's to run. */
+    if (unlikely(u32_load_relaxed(&fork_generation)) && slab_is_inherited(slab_of(ctx)))
+        return;
+    for (atomic_word *slot = &ctx->slot0;;) {
+        uintptr_t word = word_load_seq_cst(slot); /* C3: pairs with S3 in children.c */
+        if (slot_is_link(word)) {
+            slot = link_target(word);
+            if (!slot)
+                return;
+            continue;
+        }
+        if (slot_is_callback(word))
+            record_claim(slot, NULL, pass);
+        slot++;
+    }
+}
+
+/* C1. True: won. */
+static bool state_set(struct canopy_ctx *ctx, uintptr_t word)
+{
+    uintptr_t state = word_load_relaxed(&ctx->state);
+    while (state_is_live(state)) {
+        if (!word_cas_seq_cst(&ctx->state, &state, word)) /* C1: pairs with C2, C4, C6, C7 */
+            continue;
+        if (state == STATE_WAITED)
+            futex_wake_all(futex_low_half(&ctx->state));
+        return true;
+    }
+    return false;
+}
+
+/* Marks one context and, as the winner, gathers what it has to deliver. */
+static bool mark(struct canopy_ctx *ctx, uintptr_t word, struct pass *pass)
+{
+    if (!state_set(ctx, word))
+        return false;
+    uintptr_t aux = word_load_seq_cst(&ctx->aux); /* C7: pairs with extension.c */
+    if (unlikely(aux & AUX_EXTENSION))
+        extension_fire(aux_extension(aux));
+    if (unlikely(u32_load_seq_cst(&wide_waiters) != 0)) { /* C6: pairs with wait.c */
+        u32_fetch_add_seq_cst(&wide_word, 1);
+        futex_wake_all(&wide_word);
+    }
+    if (ctx_may_have_children(ctx))
+        claim_records(ctx, pass);
+    return true;
+}
+
+/* Done, and everything below: what has no children needs no sweep to say so. */
+static bool is_settled(const struct canopy_ctx *ctx)
+{
+    uintptr_t state = word_load_seq_cst(&ctx->state); /* before the slots, as C1 before C3 */
+    return !state_is_live(state) && ((state & STATE_SWEPT) || !ctx_may_have_children(ctx));
+}
+
+/* The next INPUT that the same cancel has claimed. */
+static struct canopy_ctx *input_link(const struct canopy_ctx *input)
+{
+    return (struct canopy_ctx *)word_load_relaxed(&input->link);
+}
+
+/* Meets an INPUT: true when the merged context behind it may still have something live. */
+static bool meet_input(struct canopy_ctx *input, struct pass *pass)
+{
+    struct canopy_ctx *merged = (struct canopy_ctx *)word_load_relaxed(&input->aux);
+    if (is_settled(merged))
+        return false;
+    uintptr_t unclaimed = STATE_LIVE;
+    if (word_cas_acq_rel(&input->state, &unclaimed, STATE_CANCELED)) {
+        word_store_relaxed(&input->link, (uintptr_t)pass->inputs);
+        pass->inputs = input;
+    } else if (pass->foreign_count < PASS_FOREIGN) {
+        pass->foreign[pass->foreign_count++] = input;
+    } else {
+        pass->foreign_overflow = true;
+    }
+    return true;
+}
+
+/* Tags the context in `slot`, so that it stays: its address, or NULL if it went or is none. */
+static struct canopy_ctx *look(atomic_word *slot, uintptr_t word)
+{
+    while (word != 0 && !slot_is_callback(word) && !(word & SLOT_LOOKED))
+        if (word_cas_acq_rel(slot, &word, word | SLOT_LOOKED))
+            break;
+    return word == 0 || slot_is_callback(word) ? NULL : slot_ctx(word);
+}
+
+/* What the children of `ctx` end with. */
+static uintptr_t word_below(const struct canopy_ctx *ctx)
+{
+    return ctx_state(ctx) & ~STATE_SWEPT;
+}
+
+/* Everything below `top`, which is marked. Inside a read section. */
+static void walk(struct canopy_ctx *top, struct pass *pass)
+{
+    struct canopy_ctx *ctx = top;
+    atomic_word *slot = ctx_first_slot(ctx);
+    uintptr_t word = word_below(ctx);
+    bool complete = true;
+    for (;;) {
+        uintptr_t held = word_load_seq_cst(slot); /* C3: pairs with S3 in children.c */
+        if (slot_is_link(held)) {
+            slot = link_target(held);
+            if (slot)
+                continue;
+            if (complete && ctx_kind(ctx) != KIND_VALUE)
+                word_store_release(&ctx->state, word | STATE_SWEPT);
+            if (ctx == top)
+                return;
+            slot = ctx_slot(ctx) + 1;
+            ctx = ctx_parent(ctx);
+            word = word_below(ctx);
+            continue;
+        }
+        struct canopy_ctx *child = look(slot, held);
+        slot++;
+        if (!child)
+            continue;
+        switch (ctx_kind(child)) {
+        case KIND_DETACHED:
+            continue;
+        case KIND_INPUT:
+            if (meet_input(child, pass))
+                complete = false;
+            continue;
+        case KIND_VALUE:
+            break;
+        default:
+            mark(child, word, pass);
+            if (is_settled(child))
+                continue;
+        }
+        if (!ctx_may_have_children(child))
+            continue;
+        ctx = child;
+        slot = ctx_first_slot(ctx);
+        word = word_below(ctx);
+    }
+}
+
+static void tree(struct canopy_ctx *ctx, uintptr_t word, struct pass *pass)
+{
+    mark(ctx, word, pass);
+    if (!is_settled(ctx))
+        walk(ctx, pass);
+}
+
+static void merged_tree(const struct canopy_ctx *input, struct pass *pass)
+{
+    tree((struct canopy_ctx *)word_load_relaxed(&input->aux), word_below(ctx_parent(input)), pass);
+}
+
+bool cancel_tree(struct canopy_ctx *ctx, uintptr_t word, struct pass *pass)
+{
+    bool won;
+    if (!ctx_may_have_children(ctx)) {
+        /* No section: nothing is looked at but what the caller keeps. */
+        won = mark(ctx, word, pass);
+        if (likely(!ctx_may_have_children(ctx)))
+            return won;
+        rcu_read_begin();
+    } else {
+        if (is_settled(ctx))
+            return false;
+        rcu_read_begin();
+        won = mark(ctx, word, pass);
+    }
+    struct canopy_ctx *entered = NULL;
+    do {
+        pass->foreign_overflow = false;
+        walk(ctx, pass);
+        for (;;) {
+            struct canopy_ctx *input = pass->inputs;
+            if (input) {
+                pass->inputs = input_link(input);
+                word_store_relaxed(&input->link, (uintptr_t)entered);
+                entered = input;
+            } else if (pass->foreign_count) {
+                input = pass->foreign[--pass->foreign_count];
+            } else {
+                break;
+            }
+            merged_tree(input, pass);
+        }
+    } while (pass->foreign_overflow);
+    /* What met inputs on its way could not say SWEPT; now, the latest first, it can. */
+    if (unlikely(entered != NULL)) {
+        for (; entered; entered = input_link(entered))
+            merged_tree(entered, pass);
+        tree(ctx, word, pass);
+    }
+    rcu_read_end();
+    return won;
+}
+
+void cancel_born(struct canopy_ctx *ctx, uintptr_t word)
+{
+    state_set(ctx, word & ~STATE_SWEPT);
+}

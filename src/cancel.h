@@ -1,0 +1,59 @@
+/*
+ * cancel.h - the end of contexts: one compare-and-swap, and the walk below.
+ */
+#ifndef CANOPY_CANCEL_H
+#define CANOPY_CANCEL_H
+
+#include "children.h"
+
+#define PASS_FOREIGN 16
+
+/*
+ * What a cancel gathers while it marks: records to deliver afterwards, merged
+ * contexts still to be marked. On the canceller's stack.
+ */
+struct pass {
+    struct canopy_callback *first;
+    struct canopy_callback **last;
+    uint64_t runner;                          /* thread_self of the thread that will deliver */
+    struct canopy_ctx *inputs;                /* claimed inputs of merged contexts, linked */
+    struct canopy_ctx *foreign[PASS_FOREIGN]; /* merged contexts that others claimed */
+    unsigned foreign_count;
+    bool foreign_overflow;
+};
+
+static inline void pass_init(struct pass *pass, uint64_t runner)
+{
+    pass->first = NULL;
+    pass->last = &pass->first;
+    pass->runner = runner;
+    pass->inputs = NULL;
+    pass->foreign_count = 0;
+    pass->foreign_overflow = false;
+}
+
+/* A cause and a kind of end, as the state word holds them. */
+static inline uintptr_t state_word(const canopy_cause *cause, uintptr_t kind)
+{
+    return (uintptr_t)cause | kind;
+}
+
+/*
+ * First pass: ends `ctx` and everything below with `word` (unless they have
+ * ended otherwise) and wakes their waiters. On return all of them are done, won
+ * or lost; `pass` holds the records that are now the caller's to deliver. True:
+ * this call ended `ctx`. The caller keeps `ctx` in memory. Lock-free.
+ */
+bool cancel_tree(struct canopy_ctx *ctx, uintptr_t word, struct pass *pass);
+
+/* For a context that nobody else knows yet: ends it as its parent ended. */
+void cancel_born(struct canopy_ctx *ctx, uintptr_t word);
+
+/*
+ * Wide waits: those on more contexts than there are records for sleep on one
+ * word, which every end of a context advances while somebody does.
+ */
+extern atomic_u32 wide_waiters;
+extern atomic_u32 wide_word;
+
+#endif

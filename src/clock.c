@@ -1,0 +1,107 @@
+/*
+ * clock.c - the clock's thread. It starts with the first deadline (or the first
+ * context on a signal), sleeps until the least bound of all domains, and never
+ * runs user code.
+ *
+ * Its sleep: D3 resets `due_ns` (the fourth level of bounds, see deadline.c) and
+ * looks at the domains; who lowers it afterwards advances `kicks`, which the
+ * thread has read before D3, so it does not fall asleep over it.
+ */
+#include "clock.h"
+
+#include <errno.h>
+#include <sys/prctl.h>
+
+#include "worker.h"
+
+/*
+ * A bound that comes due is mostly a timeout that was disarmed long ago. To look
+ * a little ahead makes one wake-up tighten all those of the next moments.
+ */
+#define HORIZON_NS (NS_PER_SECOND / 100)
+
+static atomic_i64 due_ns = {CANOPY_NEVER};
+static atomic_u32 kicks;
+static atomic_u32 started;
+
+void (*clock_poll_signals)(struct pass *pass);
+void (*clock_signals_done)(void);
+
+void clock_kick(void)
+{
+    u32_fetch_add_seq_cst(&kicks, 1);
+    futex_wake_all(&kicks);
+}
+
+void clock_hasten(int64_t by_ns)
+{
+    if (bound_lower(&due_ns, by_ns))
+        clock_kick();
+}
+
+/* Everything that is due in all domains of this clock; when to look again. */
+static int64_t expire_all(struct pass *pass)
+{
+    i64_exchange_seq_cst(&due_ns, CANOPY_NEVER); /* D3, three levels up */
+    int64_t next_ns = CANOPY_NEVER;
+    int64_t now_ns = clock_now_ns();
+    struct domain *domain = &default_domain;
+    for (; domain; domain = (struct domain *)word_load_acquire(&domain->next)) { /* P1 */
+        if (domain->host_clock)
+            continue;
+        int64_t domain_ns = i64_load_seq_cst(&domain->due_ns); /* D4, three levels up */
+        if (domain_ns <= now_ns + HORIZON_NS)
+            domain_ns = expire_domain(domain, now_ns, now_ns + HORIZON_NS, pass);
+        if (domain_ns < next_ns)
+            next_ns = domain_ns;
+    }
+    bound_lower(&due_ns, next_ns);
+    return next_ns;
+}
+
+static void *clock_main(void *unused)
+{
+    (void)unused;
+    /* The kernel's default would add 50 us to every sleep. */
+    prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
+    for (;;) {
+        struct pass pass;
+        uint32_t seen = u32_load_acquire(&kicks);
+        pass_init(&pass, worker_self());
+        if (clock_poll_signals)
+            clock_poll_signals(&pass);
+        rcu_read_begin();
+        int64_t next_ns = expire_all(&pass);
+        rcu_read_end();
+        deliver(&pass, worker_push);
+        if (clock_signals_done)
+            clock_signals_done();
+        futex_wait(&kicks.value, seen, next_ns);
+    }
+    return NULL;
+}
+
+int clock_ready(void)
+{
+    if (likely(u32_load_acquire(&started)))
+        return 0;
+    if (!rcu_ready() || library_init() != 0)
+        return EAGAIN;
+    pthread_mutex_lock(&library_lock);
+    int err = 0;
+    if (!u32_load_relaxed(&started)) {
+        err = worker_start_locked();
+        if (!err)
+            err = thread_start(clock_main, "canopy-clock", NULL);
+        if (!err)
+            u32_store_release(&started, 1);
+    }
+    pthread_mutex_unlock(&library_lock);
+    return err ? EAGAIN : 0;
+}
+
+void clock_fork_child(void)
+{
+    i64_store_relaxed(&due_ns, CANOPY_NEVER);
+    u32_store_relaxed(&started, 0);
+}

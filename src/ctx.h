@@ -1,0 +1,67 @@
+/*
+ * ctx.h - the life of a context: derive, retain, release.
+ */
+#ifndef CANOPY_CTX_H
+#define CANOPY_CTX_H
+
+#include "cancel.h"
+
+/*
+ * A child of `parent`, registered, born done if the parent is; one handle. NULL
+ * with errno. `kind` is one that canopy_with_* makes, or KIND_INPUT.
+ */
+struct canopy_ctx *ctx_derive(const canopy_ctx *parent, enum kind kind);
+
+/* An unregistered context of a domain, and its way back. NULL with errno. */
+struct canopy_ctx *ctx_alloc(struct domain *domain, enum kind kind);
+void ctx_free(struct canopy_ctx *ctx);
+
+/* Counts a context against its domain's limit, where there is one; false: reached. */
+bool limit_take(struct domain *domain);
+void limit_give(struct domain *domain);
+
+/* Publishes an allocated context under `parent`. False: no memory, nothing has changed. */
+bool ctx_register(struct canopy_ctx *ctx, const canopy_ctx *parent);
+
+/*
+ * After publishing in a slot of `parent`: completes the handshake with a last
+ * release (children.c, S4) and returns the state that decides whether the
+ * newcomer ends at once (C4).
+ */
+uintptr_t ctx_registered(struct canopy_ctx *parent, atomic_word *slot, bool record);
+
+/* Gives `unit` (REFS_HANDLE or REFS_COUNT) of references back, and ends what dies of it. */
+void refs_drop(struct canopy_ctx *ctx, uint64_t unit);
+
+/* Gives a counted reference back; a context that dies of it joins `dead`, through ctx_node. */
+void count_drop(struct canopy_ctx *ctx, struct handoff_node **dead);
+
+/* What the layers above do at a context's last reference; set by init.c. */
+struct ctx_hooks {
+    /* Ends a merged context's inputs and retires it all. */
+    void (*merged_end)(struct canopy_ctx *ctx, struct handoff_node **dead);
+    void (*merged_reclaim)(struct canopy_ctx *ctx);
+    /* The last context on some signals goes. */
+    void (*signals_end)(uint64_t signals);
+    /* Sees that ctx_end_now runs on a thread that may run user code; false: it cannot. */
+    bool (*end_elsewhere)(struct canopy_ctx *ctx);
+};
+extern struct ctx_hooks ctx_hooks;
+
+/* The end of a context without references: runs what it has to run, frees or retires it. */
+void ctx_end_now(struct canopy_ctx *ctx);
+
+/* Dead and retired contexts are linked through `refs`. */
+void ctx_retire(struct canopy_ctx *ctx);
+static inline struct handoff_node *ctx_node(struct canopy_ctx *ctx)
+{
+    return (struct handoff_node *)(void *)&ctx->refs;
+}
+static inline struct canopy_ctx *node_ctx(struct handoff_node *node)
+{
+    return (struct canopy_ctx *)(void *)((char *)node - offsetof(struct canopy_ctx, refs));
+}
+
+void ctx_init(void);
+
+#endif

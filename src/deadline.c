@@ -1,0 +1,379 @@
+/*
+ * deadline.c - deadlines are data, not registrations.
+ *
+ * A deadline is a field of the context. Who must find the next one finds it
+ * through lower bounds on three levels: for 64 lines of a slab (a group), for a
+ * slab, for a domain; the clock's thread keeps a fourth over all domains. To arm
+ * is to store the deadline and to lower those bounds that are above it, which
+ * for a timeout later than its neighbours' is none: a store and a compare. To
+ * disarm is nothing: a bound may be too low, and costs a look.
+ *
+ *   arm     D1: store the deadline                               seq_cst
+ *           D2: load the bound above, lower it if need be; next level
+ *   clock   D3: reset the bound to NEVER                         seq_cst
+ *           D4: load what is below it; lower the bound to the least of that
+ *
+ *   D1 before D2 and D3 before D4 are store-then-load on both sides, and all are
+ *   seq_cst: either D2 sees the reset bound and lowers it, or D4 sees the
+ *   deadline. With D1 weaker, D2 could see the old low bound, and D4 no deadline:
+ *   a context that never expires. Each level above pairs with the one below in
+ *   the same way, the lowering of a bound taking the place of D1.
+ *
+ * The clock looks at lines that may be free, or reborn. A free line's deadline is
+ * NEVER; it is set to that before the slot is let go (ctx.c), and armed after the
+ * slot was taken. So inside a read section a line with a deadline has, or had
+ * within the section, the slot that its field names, and that memory is there. The
+ * clock tags the slot LOOKED by a compare-and-swap from this line's address: it
+ * succeeds only if the context is registered there now, and then it stays. Only
+ * then are parent and kind read, and the deadline again.
+ *
+ * Who fires. A deadline word is >= 0 while armed, and its complement (< 0) once it
+ * has fired, so that canopy_deadline can still tell it. Firing is D5: a
+ * compare-and-swap of the word from the armed to the fired form, which decides
+ * between the clock and canopy_set_deadline. Then the context is cancelled like
+ * any other; who moves a deadline and finds it fired helps with that before it
+ * returns false, so "false" means done.
+ *
+ * What is due is not fired on its own account: the effective deadline is the
+ * least one on the way up, the topmost of equals, and it is that context which
+ * is cancelled. So a late clock that finds parent and child due reports what a
+ * punctual one would have.
+ */
+#include "deadline.h"
+
+#include <errno.h>
+
+#include "extension.h"
+#include "merge.h"
+
+/* ---------------------------------------------------------------------- time */
+
+/* More than the coarse clock ever lags. */
+#define COARSE_LAG_NS NS_PER_SECOND
+
+/* What time it is for the contexts of a domain, exactly. */
+static int64_t domain_now_ns(const struct domain *domain)
+{
+    return unlikely(domain->host_clock) ? i64_load_acquire(&domain->now_ns) : clock_now_ns();
+}
+
+/*
+ * Whether a deadline has passed. The coarse clock is cheap, but it lags: by its
+ * step, and by more where a virtual CPU was not run when its tick was due. It may
+ * only say that a deadline is far away.
+ */
+static bool has_passed(const struct domain *domain, int64_t deadline_ns)
+{
+    if (deadline_ns == CANOPY_NEVER)
+        return false;
+    if (deadline_ns <= 0)
+        return true;
+    if (!domain->host_clock && deadline_ns - clock_read_ns(CLOCK_MONOTONIC_COARSE) > COARSE_LAG_NS)
+        return false;
+    return deadline_ns <= domain_now_ns(domain);
+}
+
+/* ---------------------------------------------------------------------- bounds */
+
+/* D2. True when the bound was above. */
+bool bound_lower(atomic_i64 *bound, int64_t due_ns)
+{
+    int64_t seen = i64_load_seq_cst(bound);
+    while (seen > due_ns)
+        if (i64_cas_seq_cst(bound, &seen, due_ns)) /* D2: pairs with D3 */
+            return true;
+    return false;
+}
+
+static atomic_i64 *group_bound(struct slab *slab, const struct canopy_ctx *ctx)
+{
+    return &slab->group_due_ns[((uintptr_t)ctx - (uintptr_t)slab) / CACHE_LINE / 64];
+}
+
+/* After D1: makes sure that somebody will look by then. */
+static void announce(struct canopy_ctx *ctx, int64_t due_ns)
+{
+    struct slab *slab = slab_of(ctx);
+    if (likely(!bound_lower(group_bound(slab, ctx), due_ns)))
+        return;
+    if (!bound_lower(&slab->due_ns, due_ns) || !bound_lower(&slab->domain->due_ns, due_ns))
+        return;
+    if (!slab->domain->host_clock)
+        clock_hasten(due_ns);
+}
+
+/* -------------------------------------------------------------------- look up */
+
+static int64_t deadline_of(const struct canopy_ctx *ctx)
+{
+    int64_t word = i64_load_acquire(&ctx->deadline);
+    return word < 0 ? ~word : word;
+}
+
+/* The least deadline from `ctx` up to where deadlines stop, and whose it is. */
+struct effective {
+    int64_t deadline_ns;
+    struct canopy_ctx *owner;
+};
+
+static void effective_up(struct canopy_ctx *ctx, void *arg)
+{
+    struct effective *least = arg;
+    int64_t deadline_ns = deadline_of(ctx);
+    if (deadline_ns != CANOPY_NEVER && deadline_ns <= least->deadline_ns) {
+        least->deadline_ns = deadline_ns;
+        least->owner = ctx;
+    }
+}
+
+static struct effective effective(const canopy_ctx *ctx)
+{
+    struct effective least = {CANOPY_NEVER, NULL};
+    ancestors_visit(ctx_mutable(ctx), effective_up, &least);
+    return least;
+}
+
+bool canopy_deadline(const canopy_ctx *ctx, int64_t *deadline_ns)
+{
+    struct effective least = effective(ctx);
+    if (deadline_ns)
+        *deadline_ns = least.deadline_ns;
+    return least.owner != NULL;
+}
+
+int canopy_err_at(const canopy_ctx *ctx, int64_t now_ns)
+{
+    int err = canopy_err(ctx);
+    if (err)
+        return err;
+    struct effective least = effective(ctx);
+    return least.owner && least.deadline_ns <= now_ns ? -ETIMEDOUT : 0;
+}
+
+/* ---------------------------------------------------------------------- expire */
+
+/*
+ * Ends `ctx` for the effective deadline that is due at `now_ns`, if one is. Repeats
+ * only when somebody moved that deadline meanwhile.
+ */
+static void expire_one(struct canopy_ctx *ctx, int64_t now_ns, struct pass *pass)
+{
+    for (;;) {
+        struct effective least = effective(ctx);
+        if (!least.owner || least.deadline_ns > now_ns)
+            return;
+        int64_t armed = least.deadline_ns;
+        if (i64_cas_acq_rel(&least.owner->deadline, &armed, ~armed) || /* D5 */
+            armed == ~least.deadline_ns) {
+            /* Also where it had fired before: its end is on its way, and we help. */
+            cancel_tree(least.owner,
+                        state_word(extension_deadline_cause(least.owner), STATE_TIMEDOUT), pass);
+            return;
+        }
+    }
+}
+
+/* Looks at one line: the time by which to look again. Inside a read section. */
+static int64_t expire_line(struct canopy_ctx *ctx, int64_t now_ns, struct pass *pass)
+{
+    int64_t due_ns = i64_load_seq_cst(&ctx->deadline); /* D4: pairs with D1 */
+    if (due_ns < 0)
+        return CANOPY_NEVER;
+    if (due_ns > now_ns)
+        return due_ns;
+    atomic_word *slot = ctx_slot(ctx);
+    if (slot) { /* a root has none, and stays while it is the clock's to look at */
+        uintptr_t word = word_load_acquire(slot);
+        do {
+            if ((word & ~SLOT_TAGS) != (uintptr_t)ctx)
+                return CANOPY_NEVER; /* freed meanwhile; a next life announces itself */
+        } while (!(word & SLOT_LOOKED) && !word_cas_acq_rel(slot, &word, word | SLOT_LOOKED));
+    }
+    /* It stays now, and is what it was. A deadline that moved meanwhile is seen here. */
+    due_ns = i64_load_acquire(&ctx->deadline);
+    if (due_ns < 0)
+        return CANOPY_NEVER;
+    if (due_ns > now_ns)
+        return due_ns;
+    uintptr_t state = word_load_acquire(&ctx->state);
+    if (state_is_live(state))
+        expire_one(ctx, now_ns, pass);
+    else
+        cancel_tree(ctx, state, pass); /* somebody else's, which may not be through: we help */
+    return CANOPY_NEVER;
+}
+
+static int64_t least_ns(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t expire_group(struct slab *slab, unsigned group, int64_t now_ns, struct pass *pass)
+{
+    i64_exchange_seq_cst(&slab->group_due_ns[group], CANOPY_NEVER); /* D3: pairs with D2 */
+    uintptr_t from = (uintptr_t)group * 64 * CACHE_LINE;
+    uintptr_t end = from + (uintptr_t)64 * CACHE_LINE;
+    uint32_t fresh = u32_load_acquire(&slab->fresh_bytes); /* P2: pairs with pool_refill */
+    if (from < SLAB_HEADER_BYTES)
+        from = SLAB_HEADER_BYTES;
+    if (end > fresh)
+        end = fresh;
+    int64_t next_ns = CANOPY_NEVER;
+    for (; from < end; from += CACHE_LINE)
+        next_ns = least_ns(next_ns,
+                           expire_line((struct canopy_ctx *)((char *)slab + from), now_ns, pass));
+    bound_lower(&slab->group_due_ns[group], next_ns);
+    return next_ns;
+}
+
+static int64_t expire_slab(struct slab *slab, int64_t now_ns, int64_t horizon_ns, struct pass *pass)
+{
+    i64_exchange_seq_cst(&slab->due_ns, CANOPY_NEVER); /* D3, one level up */
+    int64_t next_ns = CANOPY_NEVER;
+    for (unsigned group = 0; group < SLAB_GROUPS; group++) {
+        int64_t due_ns = i64_load_seq_cst(&slab->group_due_ns[group]); /* D4, one level up */
+        if (due_ns <= horizon_ns)
+            due_ns = expire_group(slab, group, now_ns, pass);
+        next_ns = least_ns(next_ns, due_ns);
+    }
+    bound_lower(&slab->due_ns, next_ns);
+    return next_ns;
+}
+
+int64_t expire_domain(struct domain *domain, int64_t now_ns, int64_t horizon_ns, struct pass *pass)
+{
+    i64_exchange_seq_cst(&domain->due_ns, CANOPY_NEVER); /* D3, two levels up */
+    int64_t next_ns = CANOPY_NEVER;
+    struct slab *slab =
+        (struct slab *)word_load_acquire(&domain->slabs); /* P1: pairs with slab_new */
+    for (; slab; slab = (struct slab *)word_load_acquire(&slab->domain_next)) {
+        if (slab_is_inherited(slab))
+            continue;                                     /* a fork's parent process fires these */
+        int64_t due_ns = i64_load_seq_cst(&slab->due_ns); /* D4, two levels up */
+        if (due_ns <= horizon_ns)
+            due_ns = expire_slab(slab, now_ns, horizon_ns, pass);
+        next_ns = least_ns(next_ns, due_ns);
+    }
+    bound_lower(&domain->due_ns, next_ns);
+    return next_ns;
+}
+
+/* ------------------------------------------------------------------- construct */
+
+/* Ends `ctx`, whose deadline is past and marked fired, or the ancestor that was due first. */
+static void expire_now(struct canopy_ctx *ctx, int64_t deadline_ns)
+{
+    struct pass pass;
+    pass_init(&pass, thread_self());
+    rcu_read_begin();
+    expire_one(ctx, deadline_ns, &pass);
+    rcu_read_end();
+    deliver(&pass, NULL);
+}
+
+static int64_t not_negative(int64_t ns)
+{
+    return ns < 0 ? 0 : ns;
+}
+
+static canopy_ctx *with_deadline(const canopy_ctx *parent, int64_t deadline_ns, bool passed,
+                                 const canopy_cause *cause)
+{
+    int err = deadline_ns == CANOPY_NEVER || ctx_domain(parent)->host_clock ? 0 : clock_ready();
+    if (unlikely(err)) {
+        errno = err;
+        return NULL;
+    }
+    struct canopy_ctx *ctx = ctx_derive(parent, KIND_CANCEL);
+    if (!ctx)
+        return NULL;
+    if (cause)
+        word_store_relaxed(&ctx->aux, (uintptr_t)cause); /* published by D1 */
+    if (deadline_ns == CANOPY_NEVER)
+        return ctx;
+    if (unlikely(passed)) {
+        i64_store_seq_cst(&ctx->deadline, ~not_negative(deadline_ns));
+        expire_now(ctx, not_negative(deadline_ns));
+        return ctx;
+    }
+    i64_store_seq_cst(&ctx->deadline, deadline_ns); /* D1: pairs with D4 */
+    announce(ctx, deadline_ns);
+    return ctx;
+}
+
+canopy_ctx *canopy_with_deadline_cause(const canopy_ctx *parent, int64_t deadline_ns,
+                                       const canopy_cause *cause)
+{
+    if (unlikely(!parent)) {
+        errno = EINVAL;
+        return NULL;
+    }
+    return with_deadline(parent, deadline_ns, has_passed(ctx_domain(parent), deadline_ns), cause);
+}
+
+canopy_ctx *canopy_with_timeout_cause(const canopy_ctx *parent, int64_t timeout_ns,
+                                      const canopy_cause *cause)
+{
+    if (unlikely(!parent)) {
+        errno = EINVAL;
+        return NULL;
+    }
+    /* The exact clock: the coarse one was seen 8 ms late, and nothing bounds that. */
+    int64_t deadline_ns = saturating_add(domain_now_ns(ctx_domain(parent)), timeout_ns);
+    return with_deadline(parent, deadline_ns, timeout_ns <= 0, cause);
+}
+
+canopy_ctx *canopy_with_deadline(const canopy_ctx *parent, int64_t deadline_ns)
+{
+    return canopy_with_deadline_cause(parent, deadline_ns, NULL);
+}
+
+canopy_ctx *canopy_with_timeout(const canopy_ctx *parent, int64_t timeout_ns)
+{
+    return canopy_with_timeout_cause(parent, timeout_ns, NULL);
+}
+
+/* ------------------------------------------------------------------------ move */
+
+bool canopy_set_deadline(canopy_ctx *ctx, int64_t deadline_ns)
+{
+    if (!ctx || !kind_is_cancellable(ctx_kind(ctx)) || canopy_done(ctx))
+        return false;
+    struct domain *domain = ctx_domain(ctx);
+    /* Where no thread can be had the deadline is stored all the same, and the next one tries again.
+     */
+    if (deadline_ns != CANOPY_NEVER && !domain->host_clock)
+        clock_ready();
+    bool passed = has_passed(domain, deadline_ns);
+    int64_t word = passed ? ~not_negative(deadline_ns) : deadline_ns;
+    int64_t seen = i64_load_acquire(&ctx->deadline);
+    do {
+        if (seen < 0) {
+            expire_now(ctx, ~seen); /* it has fired: done before we say so */
+            return false;
+        }
+    } while (!i64_cas_seq_cst(&ctx->deadline, &seen, word)); /* D1: pairs with D4, D5 */
+    if (passed) {
+        expire_now(ctx, not_negative(deadline_ns));
+        return (ctx_state(ctx) & STATE_KIND_MASK) == STATE_TIMEDOUT;
+    }
+    if (deadline_ns != CANOPY_NEVER)
+        announce(ctx, deadline_ns);
+    return !canopy_done(ctx);
+}
+
+bool canopy_try_reset(canopy_ctx *ctx)
+{
+    if (!ctx || ctx_kind(ctx) != KIND_CANCEL ||
+        (u64_load_acquire(&ctx->refs) & ~REFS_WATCHED) != REFS_HANDLE || !children_empty(ctx) ||
+        (word_load_acquire(&ctx->aux) & AUX_EXTENSION))
+        return false;
+    int64_t seen = i64_load_acquire(&ctx->deadline);
+    do {
+        if (seen < 0 || canopy_done(ctx))
+            return false;
+    } while (!i64_cas_seq_cst(&ctx->deadline, &seen, CANOPY_NEVER)); /* decides against D5 */
+    word_store_relaxed(&ctx->aux, 0);
+    u64_store_relaxed(&ctx->refs, REFS_HANDLE);
+    return !canopy_done(ctx);
+}

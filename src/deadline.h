@@ -1,0 +1,26 @@
+/*
+ * deadline.h - what the clocks (the library's thread, a host) ask of deadlines.
+ * The protocol is described in deadline.c.
+ */
+#ifndef CANOPY_DEADLINE_H
+#define CANOPY_DEADLINE_H
+
+#include "callback.h"
+
+/* Lowers a bound to `due_ns`; true when it was above. */
+bool bound_lower(atomic_i64 *bound, int64_t due_ns);
+
+/*
+ * Ends what is due in a domain at `now_ns`; `pass` gathers the records. Bounds up
+ * to `horizon_ns` are looked at, and made exact. Returns a time by which to look
+ * again. One caller at a time for each domain; inside a read section.
+ */
+int64_t expire_domain(struct domain *domain, int64_t now_ns, int64_t horizon_ns, struct pass *pass);
+
+/* Wakes the clock's thread for something due at `due_ns`. In clock.c. */
+void clock_hasten(int64_t due_ns);
+
+/* Sees that the clock's threads run: 0, or EAGAIN. In clock.c. */
+int clock_ready(void);
+
+#endif

@@ -1,0 +1,402 @@
+/*
+ * pool.c - domains, heaps and slabs; pool.h says how they hang together.
+ *
+ * Who touches what: a slab's free list and counts are its heap's, a heap is its
+ * thread's; the stack `remote` is everybody's. A heap changes hands only under
+ * library_lock, which is what orders one owner's plain stores before the next
+ * owner's loads. Allocator hooks are called without the lock.
+ */
+#include "pool.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const uint32_t class_bytes[CLASS_COUNT] = {CACHE_LINE, CACHE_LINE, BLOCK_BYTES};
+
+/* A slab is a little short of its alignment, so that malloc's own header shares its last page. */
+#define SLAB_ALLOCATED_BYTES (SLAB_BYTES - CACHE_LINE)
+
+static void *default_allocate(void *user, size_t align_bytes, size_t size_bytes)
+{
+    (void)user;
+    void *memory = NULL;
+    return posix_memalign(&memory, align_bytes, size_bytes) == 0 ? memory : NULL;
+}
+
+static void default_release(void *user, void *memory, size_t align_bytes, size_t size_bytes)
+{
+    (void)user;
+    (void)align_bytes;
+    (void)size_bytes;
+    free(memory);
+}
+
+struct domain default_domain = {
+    .allocate = default_allocate,
+    .release = default_release,
+    .id = 1,
+    .due_ns = {CANOPY_NEVER},
+};
+
+__thread struct heap *tls_heap __attribute__((tls_model("initial-exec")));
+void (*pool_construct_ctx)(void *object);
+
+/* Heaps in other domains than the default one, a few remembered by the domain's id. */
+#define TLS_ENTRIES 4
+static __thread struct {
+    uint64_t id;
+    struct heap *heap;
+} tls_entries[TLS_ENTRIES] __attribute__((tls_model("initial-exec")));
+
+static pthread_key_t exit_key;
+static bool exit_key_made;
+
+/* ---------------------------------------------------------- slabs to the system */
+
+static void slab_reclaim(struct handoff_node *node)
+{
+    struct slab *slab = (struct slab *)((char *)node - offsetof(struct slab, retired));
+    struct domain *domain = slab->domain;
+    domain->release(domain->user, slab, SLAB_BYTES, SLAB_ALLOCATED_BYTES);
+    domain_let_go(domain);
+}
+
+static struct retire_queue slab_queue = {.reclaim = slab_reclaim};
+
+static void avail_add(struct pool *pool, struct slab *slab)
+{
+    slab->avail_previous = NULL;
+    slab->avail_next = pool->avail;
+    if (pool->avail)
+        pool->avail->avail_previous = slab;
+    pool->avail = slab;
+    slab->is_avail = true;
+}
+
+static void avail_remove(struct pool *pool, struct slab *slab)
+{
+    if (slab->avail_previous)
+        slab->avail_previous->avail_next = slab->avail_next;
+    else
+        pool->avail = slab->avail_next;
+    if (slab->avail_next)
+        slab->avail_next->avail_previous = slab->avail_previous;
+    slab->is_avail = false;
+}
+
+static struct slab *slab_new(struct heap *heap, enum object_class class)
+{
+    struct domain *domain = heap->domain;
+    struct slab *slab = domain->allocate(domain->user, SLAB_BYTES, SLAB_ALLOCATED_BYTES);
+    if (!slab)
+        return NULL;
+    memset(slab, 0, SLAB_HEADER_BYTES);
+    slab->domain = domain;
+    slab->heap = heap;
+    slab->class = class;
+    slab->fork_generation = u32_load_relaxed(&fork_generation);
+    uint32_t align_bytes = class_bytes[class];
+    u32_store_relaxed(&slab->fresh_bytes, (uint32_t)((SLAB_HEADER_BYTES + align_bytes - 1) /
+                                                     align_bytes * align_bytes));
+    i64_store_relaxed(&slab->due_ns, CANOPY_NEVER);
+    for (unsigned i = 0; i < SLAB_GROUPS; i++)
+        i64_store_relaxed(&slab->group_due_ns[i], CANOPY_NEVER);
+    avail_add(&heap->pools[class], slab);
+    pthread_mutex_lock(&library_lock);
+    struct slab *first = (struct slab *)word_load_relaxed(&domain->slabs);
+    word_store_relaxed(&slab->domain_next, (uintptr_t)first);
+    if (first)
+        first->domain_previous = slab;
+    word_store_release(&domain->slabs, (uintptr_t)slab); /* P1: pairs with the clock's walk */
+    pthread_mutex_unlock(&library_lock);
+    return slab;
+}
+
+static void slab_retire(struct slab *slab)
+{
+    struct domain *domain = slab->domain;
+    avail_remove(&slab->heap->pools[slab->class], slab);
+    pthread_mutex_lock(&library_lock);
+    struct slab *next = (struct slab *)word_load_relaxed(&slab->domain_next);
+    if (slab->domain_previous)
+        word_store_relaxed(&slab->domain_previous->domain_next, (uintptr_t)next);
+    else
+        word_store_relaxed(&domain->slabs, (uintptr_t)next);
+    if (next)
+        next->domain_previous = slab->domain_previous;
+    pthread_mutex_unlock(&library_lock);
+    domain_hold(domain);
+    rcu_retire(&slab_queue, &slab->retired);
+}
+
+/* ------------------------------------------------------------------- objects */
+
+static void slab_put(struct pool *pool, struct slab *slab, struct object *object)
+{
+    object->next = slab->free;
+    slab->free = object;
+    slab->used--;
+    if (!slab->is_avail)
+        avail_add(pool, slab);
+    /* One slab that can give stays, so that a thread at rest does not give and take. */
+    else if (slab->used == 0 && (slab->avail_next || slab->avail_previous))
+        slab_retire(slab);
+}
+
+bool pool_refill(struct heap *heap, enum object_class class)
+{
+    struct pool *pool = &heap->pools[class];
+    if (pool->spare.top) {
+        struct magazine empty = pool->loaded;
+        pool->loaded = pool->spare;
+        pool->spare = empty;
+        return true;
+    }
+    for (struct handoff_node *node = handoff_take_all(&pool->remote); node;) {
+        struct handoff_node *next = node->next;
+        slab_put(pool, slab_of(node), (struct object *)node);
+        node = next;
+    }
+    struct slab *slab = pool->avail;
+    if (!slab)
+        slab = slab_new(heap, class);
+    if (!slab)
+        return false;
+    uint32_t size = class_bytes[class];
+    uint32_t fresh = u32_load_relaxed(&slab->fresh_bytes);
+    while (pool->loaded.count < MAGAZINE_LIMIT / 2) {
+        struct object *object = slab->free;
+        if (object) {
+            slab->free = object->next;
+        } else if (fresh + size <= SLAB_ALLOCATED_BYTES) {
+            object = (struct object *)((char *)slab + fresh);
+            memset(object, 0, size);
+            if (class == CLASS_CTX)
+                pool_construct_ctx(object);
+            fresh += size;
+        } else {
+            break;
+        }
+        slab->used++;
+        object->next = pool->loaded.top;
+        pool->loaded.top = object;
+        pool->loaded.count++;
+    }
+    u32_store_release(&slab->fresh_bytes, fresh); /* P2: pairs with the clock's look into a slab */
+    if (!slab->free && fresh + size > SLAB_ALLOCATED_BYTES)
+        avail_remove(pool, slab);
+    return true;
+}
+
+static void object_return(struct heap *heap, struct object *object)
+{
+    struct slab *slab = slab_of(object);
+    if (slab_is_inherited(slab))
+        return;
+    if (slab->heap == heap)
+        slab_put(&heap->pools[slab->class], slab, object);
+    else
+        handoff_push(&slab->heap->pools[slab->class].remote, (struct handoff_node *)object);
+}
+
+void pool_overflow(struct heap *heap, enum object_class class)
+{
+    struct pool *pool = &heap->pools[class];
+    struct object *object = pool->spare.top;
+    pool->spare = pool->loaded;
+    pool->loaded = (struct magazine){0};
+    while (object) {
+        struct object *next = object->next;
+        object_return(heap, object);
+        object = next;
+    }
+}
+
+void pool_free_remote(void *memory)
+{
+    object_return(NULL, memory);
+}
+
+void pool_free_any(void *memory)
+{
+    struct slab *slab = slab_of(memory);
+    struct heap *heap = heap_peek(slab->domain);
+    if (heap)
+        pool_free(heap, slab->class, memory);
+    else
+        pool_free_remote(memory);
+}
+
+/* --------------------------------------------------------------------- heaps */
+
+/*
+ * A thread whose last destructors ran after ours leaves its heap owned. Nobody
+ * is told, but the kernel knows: the thread id is gone.
+ */
+static bool owner_is_gone(const struct heap *heap)
+{
+    pid_t tid = (pid_t)u32_load_relaxed(&heap->owner_tid);
+    return syscall(SYS_tgkill, getpid(), tid, 0) != 0 && errno == ESRCH;
+}
+
+static struct heap *heap_find(struct domain *domain, bool dead_owners)
+{
+    for (struct heap *heap = domain->heaps; heap; heap = heap->next) {
+        uint64_t owner = u64_load_relaxed(&heap->owner);
+        if (owner == 0 || (dead_owners && owner_is_gone(heap)))
+            return heap;
+    }
+    return NULL;
+}
+
+static struct heap *heap_owned(struct domain *domain)
+{
+    for (struct heap *heap = domain->heaps; heap; heap = heap->next)
+        if (u64_load_relaxed(&heap->owner) == thread_self() &&
+            u32_load_relaxed(&heap->owner_tid) == (uint32_t)gettid())
+            return heap;
+    return NULL;
+}
+
+static void heap_own(struct heap *heap)
+{
+    u32_store_relaxed(&heap->owner_tid, (uint32_t)gettid());
+    u64_store_relaxed(&heap->owner, thread_self());
+}
+
+static void heap_remember(struct domain *domain, struct heap *heap)
+{
+    if (domain == &default_domain) {
+        tls_heap = heap;
+    } else {
+        tls_entries[domain->id % TLS_ENTRIES].id = domain->id;
+        tls_entries[domain->id % TLS_ENTRIES].heap = heap;
+    }
+    if (exit_key_made)
+        pthread_setspecific(exit_key, &thread_marker);
+}
+
+static struct heap *heap_remembered(const struct domain *domain)
+{
+    if (domain == &default_domain)
+        return tls_heap;
+    unsigned i = domain->id % TLS_ENTRIES;
+    return tls_entries[i].id == domain->id ? tls_entries[i].heap : NULL;
+}
+
+struct heap *heap_peek_slow(struct domain *domain)
+{
+    struct heap *heap = heap_remembered(domain);
+    if (heap)
+        return heap;
+    pthread_mutex_lock(&library_lock);
+    heap = heap_owned(domain);
+    if (!heap && (heap = heap_find(domain, false)))
+        heap_own(heap);
+    pthread_mutex_unlock(&library_lock);
+    if (heap)
+        heap_remember(domain, heap);
+    return heap;
+}
+
+struct heap *heap_get_slow(struct domain *domain)
+{
+    struct heap *heap = heap_peek_slow(domain);
+    if (heap)
+        return heap;
+    if (library_init() != 0)
+        return NULL;
+    pthread_mutex_lock(&library_lock);
+    heap = heap_find(domain, true);
+    if (heap)
+        heap_own(heap);
+    pthread_mutex_unlock(&library_lock);
+    if (!heap) {
+        heap = domain->allocate(domain->user, CACHE_LINE, sizeof *heap);
+        if (!heap)
+            return NULL;
+        memset(heap, 0, sizeof *heap);
+        heap->domain = domain;
+        heap_own(heap);
+        pthread_mutex_lock(&library_lock);
+        heap->next = domain->heaps;
+        domain->heaps = heap;
+        pthread_mutex_unlock(&library_lock);
+    }
+    heap_remember(domain, heap);
+    return heap;
+}
+
+static void thread_exit(void *unused)
+{
+    (void)unused;
+    pthread_mutex_lock(&library_lock);
+    for (struct domain *d = &default_domain; d; d = (struct domain *)word_load_relaxed(&d->next)) {
+        struct heap *heap = heap_owned(d);
+        if (heap)
+            u64_store_relaxed(&heap->owner, 0);
+    }
+    pthread_mutex_unlock(&library_lock);
+    tls_heap = NULL;
+    memset(tls_entries, 0, sizeof tls_entries);
+}
+
+/* ------------------------------------------------------------------- domains */
+
+void domain_add(struct domain *domain)
+{
+    static uint64_t last_id = 1;
+    pthread_mutex_lock(&library_lock);
+    domain->id = ++last_id;
+    word_store_relaxed(&domain->next, word_load_relaxed(&default_domain.next));
+    word_store_release(&default_domain.next,
+                       (uintptr_t)domain); /* P1: pairs with the clock's walk */
+    pthread_mutex_unlock(&library_lock);
+}
+
+void domain_remove(struct domain *domain)
+{
+    pthread_mutex_lock(&library_lock);
+    struct domain *d = &default_domain;
+    while ((struct domain *)word_load_relaxed(&d->next) != domain)
+        d = (struct domain *)word_load_relaxed(&d->next);
+    word_store_relaxed(&d->next, word_load_relaxed(&domain->next));
+    pthread_mutex_unlock(&library_lock);
+}
+
+void domain_free_memory(struct domain *domain)
+{
+    struct slab *slab = (struct slab *)word_load_relaxed(&domain->slabs);
+    while (slab) {
+        struct slab *next = (struct slab *)word_load_relaxed(&slab->domain_next);
+        domain->release(domain->user, slab, SLAB_BYTES, SLAB_ALLOCATED_BYTES);
+        slab = next;
+    }
+    for (struct heap *heap = domain->heaps, *next; heap; heap = next) {
+        next = heap->next;
+        domain->release(domain->user, heap, CACHE_LINE, sizeof *heap);
+    }
+}
+
+void pool_fork_child(void)
+{
+    /*
+     * Heaps of threads that are gone may be in the middle of anything, and what
+     * was inherited must never be armed or written again: start from nothing.
+     */
+    for (struct domain *d = &default_domain; d; d = (struct domain *)word_load_relaxed(&d->next)) {
+        d->heaps = NULL;
+        i64_store_relaxed(&d->due_ns, CANOPY_NEVER);
+    }
+    tls_heap = NULL;
+    memset(tls_entries, 0, sizeof tls_entries);
+}
+
+void pool_init(void)
+{
+    rcu_queue_register(&slab_queue);
+    /* Without a key a heap is found orphaned later, when its thread is gone. */
+    exit_key_made = pthread_key_create(&exit_key, thread_exit) == 0;
+}

@@ -1,0 +1,208 @@
+/*
+ * pool.h - memory: domains, heaps and slabs.
+ *
+ * A domain is the memory of one root (one more serves background and todo): an
+ * allocator and what was taken from it. Within it each thread works on a heap
+ * of its own, which holds slabs of 64 KiB, each cut into objects of one class.
+ * A heap outlives its thread: the next thread that needs one adopts it whole,
+ * with its slabs and with the stripes of children lists that it owns.
+ *
+ * Objects migrate: a thread frees whatever it is handed into its own magazines,
+ * without a look at whose it was, and takes the next object from there. Only a
+ * magazine that overflows goes back, object by object: to the slab where the
+ * slab is one's own, else through a lock-free stack to the heap that owns it. So
+ * release on another thread than the creator's costs what release costs.
+ *
+ * Memory is type-stable: an address within a slab of a class stays an object of
+ * that class until the slab itself, wholly free, goes back to the allocator
+ * after a grace period. Stale pointers may therefore be dereferenced within a
+ * read section that began while the pointer was good.
+ */
+#ifndef CANOPY_POOL_H
+#define CANOPY_POOL_H
+
+#include "base.h"
+#include "rcu.h"
+
+enum object_class {
+    CLASS_CTX,   /* struct canopy_ctx, one line; the clock scans these */
+    CLASS_LINE,  /* one line of anything else: slots, stripes, extensions */
+    CLASS_BLOCK, /* BLOCK_BYTES of slots */
+    CLASS_COUNT
+};
+
+#define SLAB_BYTES  65536
+#define BLOCK_BYTES 512
+
+/* Slots of the deadline bounds in a slab: one for each 64 lines of it. */
+#define SLAB_GROUPS    (SLAB_BYTES / CACHE_LINE / 64)
+#define MAGAZINE_LIMIT 64
+
+struct domain {
+    void *(*allocate)(void *user, size_t align_bytes, size_t size_bytes);
+    void (*release)(void *user, void *memory, size_t align_bytes, size_t size_bytes);
+    void *user;
+    uint64_t id; /* never used twice, so that a stale thread-local entry can be told */
+    size_t max_live;
+    bool host_clock;
+    struct canopy_ctx *root;
+    struct heap *heaps; /* under library_lock */
+    atomic_word slabs;  /* changed under library_lock, read in read sections */
+    atomic_word next;   /* all domains: likewise */
+    atomic_u64 live;    /* contexts; counted where max_live is set */
+    atomic_u64 retired; /* slabs and blocks that wait for a grace period */
+    atomic_i64 now_ns;  /* the host's clock */
+    atomic_i64 due_ns;  /* no context is due before; see deadline.c */
+};
+
+/* A free object. What lies behind the link is the class's own, and kept. */
+struct object {
+    struct object *next;
+};
+
+struct slab {
+    /* Written once. */
+    struct domain *domain;
+    struct heap *heap;
+    uint32_t class;
+    uint32_t fork_generation; /* slabs from before a fork are inherited */
+    atomic_word domain_next;
+    struct slab *domain_previous; /* under library_lock */
+    struct handoff_node retired;
+    /* The owner's. */
+    struct slab *avail_next __attribute__((aligned(CACHE_LINE)));
+    struct slab *avail_previous;
+    struct object *free;
+    uint32_t used;
+    atomic_u32 fresh_bytes; /* objects from here on were never used */
+    bool is_avail;
+    /* Lower bounds of the deadlines within, see deadline.c. */
+    atomic_i64 due_ns __attribute__((aligned(CACHE_LINE)));
+    atomic_i64 group_due_ns[SLAB_GROUPS] __attribute__((aligned(CACHE_LINE)));
+};
+
+#define SLAB_HEADER_BYTES ((sizeof(struct slab) + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE)
+
+struct magazine {
+    struct object *top;
+    unsigned count;
+};
+
+struct pool {
+    struct magazine loaded; /* what alloc and free work on */
+    struct magazine spare;  /* empty, or full: so a change of direction costs nothing */
+    struct slab *avail;     /* slabs with something to give */
+    struct handoff remote __attribute__((aligned(CACHE_LINE))); /* freed by others */
+};
+
+struct heap {
+    struct pool pools[CLASS_COUNT];
+    struct domain *domain;
+    struct heap *next;      /* of the domain, under library_lock */
+    struct stripe *statics; /* children of background and todo, see children.c */
+    atomic_u64 owner;       /* thread_self of the thread, 0 when orphaned */
+    atomic_u32 owner_tid;
+};
+
+extern struct domain default_domain;
+extern __thread struct heap *tls_heap __attribute__((tls_model("initial-exec")));
+
+/* The calling thread's heap in a domain. NULL: no memory for one. */
+struct heap *heap_get_slow(struct domain *domain);
+static inline struct heap *heap_get(struct domain *domain)
+{
+    if (likely(domain == &default_domain && tls_heap))
+        return tls_heap;
+    return heap_get_slow(domain);
+}
+
+/* The same, without making one: NULL when the thread has none yet and none is orphaned. */
+struct heap *heap_peek_slow(struct domain *domain);
+static inline struct heap *heap_peek(struct domain *domain)
+{
+    if (likely(domain == &default_domain && tls_heap))
+        return tls_heap;
+    return heap_peek_slow(domain);
+}
+
+static inline struct slab *slab_of(const void *object)
+{
+    return (struct slab *)((uintptr_t)object & ~(uintptr_t)(SLAB_BYTES - 1));
+}
+
+static inline bool slab_is_inherited(const struct slab *slab)
+{
+    return slab->fork_generation != u32_load_relaxed(&fork_generation);
+}
+
+bool pool_refill(struct heap *heap, enum object_class class);
+void pool_overflow(struct heap *heap, enum object_class class);
+
+/* Makes zeroed memory a free context; set by the layer that knows how. */
+extern void (*pool_construct_ctx)(void *object);
+
+/*
+ * An object, its bytes as pool_free left them but for the first word (fresh
+ * ones: zero, or as constructed). NULL: no memory.
+ */
+static inline void *pool_alloc(struct heap *heap, enum object_class class)
+{
+    struct magazine *m = &heap->pools[class].loaded;
+    if (unlikely(!m->top) && !pool_refill(heap, class))
+        return NULL;
+    struct object *object = m->top;
+    m->top = object->next;
+    m->count--;
+    return object;
+}
+
+/* True when the next pool_free overflows a magazine: more has been freed than is made. */
+static inline bool pool_is_full(const struct heap *heap, enum object_class class)
+{
+    return heap->pools[class].loaded.count == MAGAZINE_LIMIT;
+}
+
+/* Gives an object back. */
+static inline void pool_free(struct heap *heap, enum object_class class, void *memory)
+{
+    struct magazine *m = &heap->pools[class].loaded;
+    struct object *object = memory;
+    /* What was inherited over a fork is let go of, never used again. */
+    if (unlikely(u32_load_relaxed(&fork_generation)) && slab_is_inherited(slab_of(memory)))
+        return;
+    if (unlikely(m->count == MAGAZINE_LIMIT))
+        pool_overflow(heap, class);
+    object->next = m->top;
+    m->top = object;
+    m->count++;
+}
+
+/* Gives an object back from a thread without a heap; lock-free. */
+void pool_free_remote(void *memory);
+
+/* pool_free or pool_free_remote, whichever the thread can. Not inlined: for rare paths. */
+void pool_free_any(void *memory);
+
+/* Called once by library_init, and in the child of a fork. */
+void pool_init(void);
+void pool_fork_child(void);
+
+/* A domain stays while something of its memory waits for a grace period. */
+static inline void domain_hold(struct domain *domain)
+{
+    if (domain != &default_domain)
+        u64_fetch_add_relaxed(&domain->retired, 1);
+}
+
+static inline void domain_let_go(struct domain *domain)
+{
+    if (domain != &default_domain)
+        u64_fetch_add_acq_rel(&domain->retired, (uint64_t)-1); /* pairs with canopy_root_free */
+}
+
+/* Makes a domain known, takes it off, gives all its memory back. */
+void domain_add(struct domain *domain);
+void domain_remove(struct domain *domain);
+void domain_free_memory(struct domain *domain);
+
+#endif

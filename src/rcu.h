@@ -1,0 +1,53 @@
+/*
+ * rcu.h - read sections and retirement; the only place that knows liburcu.
+ *
+ * A read section keeps all memory that it can reach from being given back:
+ * memory is unlinked, retired, and handed to its queue's `reclaim` when every
+ * read section that was open at the retirement has ended (a grace period).
+ * Threads need no registration (liburcu's "bp" flavour does it, and undoes it
+ * when a thread ends).
+ */
+#ifndef CANOPY_RCU_H
+#define CANOPY_RCU_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "handoff.h"
+
+/* What becomes of one kind of retired memory. */
+struct retire_queue {
+    struct handoff pending;
+    void (*reclaim)(
+        struct handoff_node *node); /* on the reclaimer's thread, outside read sections */
+    struct retire_queue *next;      /* set by rcu_queue_register */
+};
+
+/* Nestable; wait-free after a thread's first. */
+void rcu_read_begin(void);
+void rcu_read_end(void);
+
+/* Makes a queue known to the reclaimer; once, before its first use, under library_lock. */
+void rcu_queue_register(struct retire_queue *queue);
+
+/*
+ * Hands unlinked memory on: `reclaim(node)` runs a grace period later. Never
+ * fails, never blocks, never allocates once rcu_ready has returned true.
+ */
+void rcu_retire(struct retire_queue *queue, struct handoff_node *node);
+
+/* Starts the reclaimer's thread unless it runs: true when it does. */
+bool rcu_ready(void);
+
+/* Waits until all that was retired before has been given back: true, or false at `until_ns`. */
+bool rcu_flush(int64_t until_ns);
+
+/* Waits for a grace period. Not from a read section. */
+void rcu_wait(void);
+
+/* For the fork handlers. */
+void rcu_fork_prepare(void);
+void rcu_fork_parent(void);
+void rcu_fork_child(void);
+
+#endif

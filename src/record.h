@@ -1,0 +1,106 @@
+/*
+ * record.h - the record of a callback (or of a wait_any) in a children list.
+ *
+ *   IDLE ──arm──► ARMED ──claim──► CLAIMED ──ran──► DONE
+ *                   │ └─stop──► IDLE      (BOUND: claimed, the claimer has not
+ *                   └──stop came late──► BOUND ──claim──► CLAIMED   said so yet)
+ *
+ * What decides between stop and the canceller is the slot, not this word: stop
+ * takes the record out of it, a claim tags it LOOKED; one compare-and-swap wins.
+ * The word tells everybody else what became of it. Its low bits are the phase,
+ * RECORD_AWAITED says that a join sleeps on it.
+ *
+ *   R1 claim: `runner` is stored, then the exchange to CLAIMED; pairs with the
+ *      acquire loads in join and stop, which then know who runs it.
+ *   R2 done: the exchange to DONE is the last touch of the record, and a
+ *      release; pairs with the acquire load in join, after which the record is
+ *      its owner's again. Only the address is used afterwards, for the wake.
+ *   R4 settled: who arms a record still looks at the context after it published
+ *      the record; it stores `settled` when it has. Who ran the callback waits for
+ *      that before it lets go of the context, which fn may have given up. Without
+ *      it the context could be freed under canopy_after_func.
+ *   R3 stop loads the word inside a read section, and touches the slot only if
+ *      it is ARMED: the CLAIMED of R1 was stored inside the claimer's read
+ *      section, before the slot could be cleared, so before the memory of the
+ *      slot could be retired; a section that does not see it ends before that
+ *      memory goes.
+ */
+#ifndef CANOPY_RECORD_H
+#define CANOPY_RECORD_H
+
+#include "cancel.h"
+
+#define RECORD_IDLE    UINT32_C(0)
+#define RECORD_ARMED   UINT32_C(1)
+#define RECORD_BOUND   UINT32_C(2)
+#define RECORD_CLAIMED UINT32_C(3)
+#define RECORD_DONE    UINT32_C(4)
+#define RECORD_PHASE   UINT32_C(7)
+#define RECORD_AWAITED UINT32_C(8)
+
+static inline atomic_u32 *record_state(struct canopy_callback *record)
+{
+    return (atomic_u32 *)(void *)&record->canopy_state;
+}
+
+static inline atomic_u32 *record_settled(struct canopy_callback *record)
+{
+    return (atomic_u32 *)(void *)&record->canopy_settled;
+}
+
+static inline atomic_u64 *record_runner(struct canopy_callback *record)
+{
+    return (atomic_u64 *)(void *)&record->canopy_runner;
+}
+
+static inline atomic_word *record_slot_field(struct canopy_callback *record)
+{
+    return (atomic_word *)(void *)&record->canopy_slot;
+}
+
+static inline atomic_word *record_slot(struct canopy_callback *record)
+{
+    return (atomic_word *)(word_load_relaxed(record_slot_field(record)) & ~SLOT_STRIPED);
+}
+
+static inline uintptr_t record_word(const struct canopy_callback *record)
+{
+    return (uintptr_t)record | SLOT_CALLBACK;
+}
+
+static inline struct canopy_callback *slot_record(uintptr_t word)
+{
+    return (struct canopy_callback *)(word & ~(SLOT_TAGS | SLOT_CALLBACK));
+}
+
+/* A record of wait_any has no function: who delivers it only says so. */
+static inline bool record_is_wait(const struct canopy_callback *record)
+{
+    return record->canopy_fn == NULL;
+}
+
+/*
+ * Tries to claim the record in `slot` (any that is there, or `only` that one);
+ * inside a read section. True: the caller has it, at the end of the pass.
+ */
+static inline bool record_claim(atomic_word *slot, const struct canopy_callback *only,
+                                struct pass *pass)
+{
+    uintptr_t word = word_load_relaxed(slot);
+    while (slot_is_callback(word) && !(word & SLOT_LOOKED) &&
+           (!only || slot_record(word) == only)) {
+        if (!word_cas_acq_rel(slot, &word, word | SLOT_LOOKED))
+            continue;
+        struct canopy_callback *record = slot_record(word);
+        record->canopy_next = NULL;
+        *pass->last = record;
+        pass->last = &record->canopy_next;
+        u64_store_relaxed(record_runner(record), pass->runner);
+        if (u32_exchange_acq_rel(record_state(record), RECORD_CLAIMED) & RECORD_AWAITED) /* R1 */
+            futex_wake_all(&record->canopy_state);
+        return true;
+    }
+    return false;
+}
+
+#endif

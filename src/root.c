@@ -1,0 +1,111 @@
+/*
+ * root.c - roots with memory, limits and a clock of their own. Each is a domain
+ * (pool.h) with one context that has no parent.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "deadline.h"
+#include "extension.h"
+
+/* True for a config that this version understands; `*known` is it, zero-extended. */
+static bool config_read(const canopy_config *config, canopy_config *known)
+{
+    memset(known, 0, sizeof *known);
+    if (!config)
+        return true;
+    if (config->size < sizeof config->size || config->size > 4096)
+        return false;
+    size_t size = config->size < sizeof *known ? config->size : sizeof *known;
+    memcpy(known, config, size);
+    for (const char *tail = (const char *)config + size, *end = (const char *)config + config->size;
+         tail < end; tail++)
+        if (*tail)
+            return false;
+    return !known->allocate == !known->release &&
+           (known->clock == CANOPY_CLOCK_LIBRARY || known->clock == CANOPY_CLOCK_HOST);
+}
+
+canopy_ctx *canopy_root_new(const canopy_config *config)
+{
+    canopy_config known;
+    if (!config_read(config, &known)) {
+        errno = EINVAL;
+        return NULL;
+    }
+    if (!known.allocate) {
+        known.allocate = default_domain.allocate;
+        known.release = default_domain.release;
+    }
+    struct domain *domain = NULL;
+    if (library_init() == 0)
+        domain = known.allocate(known.user, CACHE_LINE, sizeof *domain);
+    if (!domain) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    memset(domain, 0, sizeof *domain);
+    domain->allocate = known.allocate;
+    domain->release = known.release;
+    domain->user = known.user;
+    domain->max_live = known.max_live;
+    domain->host_clock = known.clock == CANOPY_CLOCK_HOST;
+    i64_store_relaxed(&domain->now_ns, known.now_ns);
+    i64_store_relaxed(&domain->due_ns, CANOPY_NEVER);
+    domain_add(domain);
+    domain->root = ctx_alloc(domain, KIND_ROOT);
+    if (domain->root)
+        return domain->root;
+    domain_remove(domain);
+    rcu_wait();
+    domain_free_memory(domain);
+    known.release(known.user, domain, CACHE_LINE, sizeof *domain);
+    errno = ENOMEM;
+    return NULL;
+}
+
+int canopy_root_free(canopy_ctx *root)
+{
+    if (!root || ctx_kind(root) != KIND_ROOT)
+        return -EINVAL;
+    struct domain *domain = ctx_domain(root);
+    children_watch(root);
+    uint64_t refs = u64_load_acquire(&root->refs); /* pairs with the drops in ctx.c */
+    if (refs_handles(refs) != 1 || (refs & REFS_COUNTED) || !children_empty(root))
+        return -EBUSY;
+    /* Nothing is left that could begin to use the domain; who still does is in a section. */
+    domain_remove(domain);
+    struct timespec moment = {0, NS_PER_SECOND / 1000};
+    do {
+        rcu_wait();
+    } while (u64_load_acquire(&domain->retired) && nanosleep(&moment, NULL) <= 0);
+    uintptr_t aux = word_load_acquire(&root->aux);
+    if (aux & AUX_EXTENSION)
+        extension_close(aux_extension(aux));
+    domain_free_memory(domain);
+    domain->release(domain->user, domain, CACHE_LINE, sizeof *domain);
+    return 0;
+}
+
+int canopy_root_advance(canopy_ctx *root, int64_t now_ns, int64_t *next_ns)
+{
+    if (!root || ctx_kind(root) != KIND_ROOT || !ctx_domain(root)->host_clock)
+        return -EINVAL;
+    struct domain *domain = ctx_domain(root);
+    if (now_ns > i64_load_relaxed(&domain->now_ns))
+        i64_store_release(&domain->now_ns, now_ns);
+    now_ns = i64_load_relaxed(&domain->now_ns);
+    struct pass pass;
+    pass_init(&pass, thread_self());
+    int64_t due_ns = i64_load_seq_cst(&domain->due_ns);
+    if (due_ns <= now_ns) {
+        rcu_read_begin();
+        due_ns = expire_domain(domain, now_ns, now_ns, &pass);
+        rcu_read_end();
+        deliver(&pass, NULL);
+        due_ns = i64_load_seq_cst(&domain->due_ns); /* callbacks may have armed */
+    }
+    if (next_ns)
+        *next_ns = due_ns;
+    return 0;
+}

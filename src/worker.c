@@ -1,0 +1,99 @@
+/*
+ * worker.c - the library's worker: two hand-over stacks and a thread.
+ *
+ * K1: push, then advance the word and wake; K2: read the word, take, sleep while
+ * the word is what was read. The advance is a read-modify-write after the push,
+ * so the worker either sees the push or does not sleep.
+ */
+#include "worker.h"
+
+static struct handoff callbacks;
+static struct handoff endings;
+static atomic_u32 advance;
+static atomic_u64 self;
+
+static struct handoff_node *record_node(struct canopy_callback *record)
+{
+    return (struct handoff_node *)(void *)&record->canopy_next;
+}
+
+static struct canopy_callback *node_record(struct handoff_node *node)
+{
+    return (struct canopy_callback *)(void *)((char *)node -
+                                              offsetof(struct canopy_callback, canopy_next));
+}
+
+static void *worker_main(void *unused)
+{
+    (void)unused;
+    thread_is_library = false; /* user code may run here */
+    for (;;) {
+        uint32_t seen = u32_load_acquire(&advance); /* K2 */
+        struct handoff_node *node = handoff_reverse(handoff_take_all(&callbacks));
+        struct handoff_node *ending = handoff_reverse(handoff_take_all(&endings));
+        if (!node && !ending)
+            futex_wait(&advance.value, seen, CANOPY_NEVER);
+        for (struct handoff_node *next; node; node = next) {
+            next = node->next;
+            callback_run(node_record(node));
+        }
+        for (struct handoff_node *next; ending; ending = next) {
+            next = ending->next;
+            ctx_end_now(node_ctx(ending));
+        }
+    }
+    return NULL;
+}
+
+int worker_start_locked(void)
+{
+    uint64_t id;
+    if (u64_load_relaxed(&self))
+        return 0;
+    int err = thread_start(worker_main, "canopy-worker", &id);
+    if (!err)
+        u64_store_release(&self, id);
+    return err;
+}
+
+uint64_t worker_self(void)
+{
+    return u64_load_acquire(&self);
+}
+
+static void wake(void)
+{
+    u32_fetch_add_acq_rel(&advance, 1); /* K1 */
+    futex_wake_all(&advance);
+}
+
+void worker_push(struct canopy_callback *record)
+{
+    handoff_push(&callbacks, record_node(record));
+    wake();
+}
+
+/* For a context that dies on a thread where its value's destructor must not run. */
+static bool end_elsewhere(struct canopy_ctx *ctx)
+{
+    pthread_mutex_lock(&library_lock);
+    int err = worker_start_locked();
+    pthread_mutex_unlock(&library_lock);
+    if (err)
+        return false;
+    handoff_push(&endings, ctx_node(ctx));
+    wake();
+    return true;
+}
+
+void worker_init(void)
+{
+    ctx_hooks.end_elsewhere = end_elsewhere;
+}
+
+void worker_fork_child(void)
+{
+    callbacks = (struct handoff){0};
+    endings = (struct handoff){0};
+    u64_store_relaxed(&self, 0);
+}

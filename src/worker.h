@@ -1,0 +1,23 @@
+/*
+ * worker.h - the library thread on which user code runs that no thread of the
+ * user's is there for: callbacks at expiry and of signals, destructors of values
+ * whose last reference a library thread dropped.
+ */
+#ifndef CANOPY_WORKER_H
+#define CANOPY_WORKER_H
+
+#include "callback.h"
+
+/* Sees that it runs: 0 or an errno. Under library_lock. */
+int worker_start_locked(void);
+
+/* thread_self of it, 0 while it does not run: who will run what worker_push takes. */
+uint64_t worker_self(void);
+
+/* Hands a claimed callback over. Lock-free. */
+void worker_push(struct canopy_callback *record);
+
+void worker_init(void);
+void worker_fork_child(void);
+
+#endif

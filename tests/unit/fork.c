@@ -1,0 +1,433 @@
+/*
+ * fork.c - promise 40: after fork the child uses contexts of its own, forgets
+ * what the inherited ones were about to do, and leaves its parent undisturbed.
+ */
+#include "probes.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#if defined(__SANITIZE_THREAD__)
+#define UNDER_THREAD_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define UNDER_THREAD_SANITIZER 1
+#endif
+#endif
+#ifndef UNDER_THREAD_SANITIZER
+#define UNDER_THREAD_SANITIZER 0
+#endif
+
+/* ThreadSanitizer otherwise ends a child that starts a thread. */
+__attribute__((visibility("default"))) const char *__tsan_default_options(void);
+const char *__tsan_default_options(void)
+{
+    return "die_after_fork=0";
+}
+
+/* In the child a failed check must end the child, not go on with the parent's tests. */
+#define require(condition)                                                                         \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            dprintf(STDERR_FILENO, "%s:%d: in the child: %s\n", __FILE__, __LINE__, #condition);   \
+            _exit(1);                                                                              \
+        }                                                                                          \
+    } while (0)
+
+static pid_t child_start(void (*body)(void *arg), void *arg)
+{
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        alarm(30); /* alarms are not inherited */
+        body(arg);
+        _exit(0);
+    }
+    return child;
+}
+
+static void child_end(pid_t child)
+{
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static void in_child(void (*body)(void *arg), void *arg)
+{
+    child_end(child_start(body, arg));
+}
+
+/* Counters that parent and child both see. */
+static atomic_uint *shared_counters(size_t n)
+{
+    void *memory = mmap(NULL, n * sizeof(atomic_uint), PROT_READ | PROT_WRITE,
+                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(memory != MAP_FAILED);
+    return memory;
+}
+
+/* --------------------------------------------------- contexts of one's own */
+
+static const canopy_key counted = {"counted", count_call};
+
+static int fail_at_once(const canopy_ctx *ctx, void *arg)
+{
+    (void)ctx;
+    (void)arg;
+    return -12;
+}
+
+static void use_a_tree(void)
+{
+    atomic_uint runs = 0, destroyed = 0;
+    canopy_callback callback, stopped;
+    canopy_ctx *root = canopy_root_new(NULL);
+    require(root);
+    canopy_ctx *value = canopy_with_value(root, &counted, &destroyed);
+    canopy_ctx *child = canopy_with_cancel(value);
+    canopy_ctx *other = canopy_with_cancel(canopy_background());
+    canopy_ctx *merged = canopy_with_any((const canopy_ctx *[]){other, child}, 2);
+    require(value && child && other && merged);
+    require(canopy_after_func(merged, &callback, count_call, &runs) == 0);
+    require(canopy_after_func(child, &stopped, count_call, &runs) == 0);
+    require(canopy_callback_stop(&stopped));
+    int fd = canopy_done_fd(merged);
+    require(fd >= 0 && !fd_readable(fd, 0));
+    require(canopy_cancel(child));
+    require(canopy_err(merged) == -ECANCELED && atomic_load(&runs) == 1);
+    require(fd_readable(fd, 0));
+    canopy_end(merged);
+    canopy_end(other);
+    canopy_end(child);
+    canopy_end(value);
+    require(canopy_wait_idle(root, now_ns() + SOON) == 0);
+    require(atomic_load(&destroyed) == 1);
+    require(eventually(canopy_root_free(root) == 0, SOON));
+}
+
+static void use_deadlines(void)
+{
+    atomic_uint runs = 0;
+    canopy_callback callback;
+    int64_t deadline_ns = now_ns() + MILLISECONDS(15);
+    canopy_ctx *ctx = canopy_with_deadline(canopy_background(), deadline_ns);
+    canopy_ctx *child = canopy_with_cancel(ctx);
+    require(ctx && child);
+    require(canopy_after_func(child, &callback, count_call, &runs) == 0);
+    require(canopy_wait(child, now_ns() + SOON));
+    require(now_ns() >= deadline_ns);
+    require(canopy_err(child) == -ETIMEDOUT);
+    require(eventually(atomic_load(&runs) == 1, SOON));
+    require(canopy_callback_join(&callback) == 0);
+    canopy_end(child);
+    canopy_end(ctx);
+}
+
+static void use_a_group_and_a_signal(void)
+{
+    const int number = SIGUSR2;
+    canopy_group group;
+    require(canopy_group_init(&group, canopy_background(), 0) == 0);
+    require(canopy_group_go(&group, fail_at_once, NULL) == 0);
+    require(canopy_group_wait(&group) == -12);
+
+    canopy_ctx *ctx = canopy_with_signals(canopy_background(), &number, 1);
+    require(ctx);
+    require(kill(getpid(), number) == 0);
+    require(canopy_wait(ctx, now_ns() + SOON));
+    require(canopy_cause_of(ctx)->code == number);
+    canopy_end(ctx);
+}
+
+static void use_everything(void *arg)
+{
+    (void)arg;
+    use_a_tree();
+    use_deadlines();
+    use_a_group_and_a_signal();
+}
+
+TEST(p40_a_child_of_a_process_that_never_used_contexts_may_use_them)
+{
+    in_child(use_everything, NULL);
+    use_everything(NULL);
+}
+
+TEST(p40_a_child_of_a_process_that_used_everything_may_use_them)
+{
+    use_everything(NULL);
+    for (unsigned i = 0; i < 5; i++)
+        in_child(use_everything, NULL);
+    use_everything(NULL);
+}
+
+static void fork_again(void *arg)
+{
+    use_everything(arg);
+    pid_t grandchild = fork();
+    require(grandchild >= 0);
+    if (grandchild == 0) {
+        use_everything(arg);
+        _exit(0);
+    }
+    int status;
+    require(waitpid(grandchild, &status, 0) == grandchild);
+    require(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    use_everything(arg);
+}
+
+TEST(p40_so_may_its_child)
+{
+    use_deadlines();
+    in_child(fork_again, NULL);
+    use_everything(NULL);
+}
+
+/* -------------------------------------------------------- inherited contexts */
+
+static const canopy_key color = {"color", NULL};
+static int red;
+
+struct inherited {
+    struct fixture fixture;
+    canopy_ctx *live, *value, *timed, *cancelled, *merged;
+    canopy_callback callback;
+    int fd;
+    atomic_uint *runs; /* shared: [0] in the parent, [1] in the child */
+    pid_t parent_pid;
+};
+
+static void count_by_process(void *arg)
+{
+    struct inherited *tree = arg;
+    count_call(&tree->runs[getpid() != tree->parent_pid]);
+}
+
+static void inherited_make(struct inherited *tree)
+{
+    fixture_open(&tree->fixture, CANOPY_CLOCK_LIBRARY);
+    tree->parent_pid = getpid();
+    tree->runs = shared_counters(2);
+    tree->live = canopy_with_cancel(tree->fixture.root);
+    tree->value = canopy_with_value(tree->live, &color, &red);
+    tree->timed = canopy_with_timeout(tree->value, MILLISECONDS(150));
+    tree->cancelled = canopy_with_cancel(tree->value);
+    tree->merged = any2(tree->timed, canopy_background());
+    assert_true(canopy_cancel(tree->cancelled));
+    tree->fd = canopy_done_fd(tree->timed);
+    assert_true(tree->fd >= 0);
+    assert_int_equal(canopy_after_func(tree->timed, &tree->callback, count_by_process, tree), 0);
+}
+
+/* In the parent everything goes on as if there had been no fork. */
+static void inherited_end(struct inherited *tree)
+{
+    assert_live(tree->live);
+    assert_true(canopy_wait(tree->merged, now_ns() + SOON));
+    assert_ended(tree->timed, -ETIMEDOUT, CANOPY_DEADLINE_EXCEEDED);
+    assert_ended(tree->merged, -ETIMEDOUT, CANOPY_DEADLINE_EXCEEDED);
+    assert_true(fd_readable(tree->fd, 20000));
+    assert_true(eventually(atomic_load(&tree->runs[0]) == 1, SOON));
+    assert_int_equal(canopy_callback_join(&tree->callback), 0);
+    assert_int_equal(atomic_load(&tree->runs[1]), 0);
+    assert_ptr_equal(canopy_value(tree->timed, &color), &red);
+    canopy_ctx *const all[] = {tree->merged, tree->timed, tree->cancelled, tree->value, tree->live};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        canopy_end(all[i]);
+    fixture_close(&tree->fixture);
+}
+
+static void observe_inherited(void *arg)
+{
+    struct inherited *tree = arg;
+    int64_t deadline_ns;
+    require(canopy_err(tree->live) == 0 && !canopy_done(tree->live));
+    require(canopy_cause_of(tree->live) == NULL);
+    require(canopy_err(tree->cancelled) == -ECANCELED);
+    require(canopy_cause_of(tree->cancelled) == CANOPY_CANCELED);
+    require(canopy_value(tree->cancelled, &color) == &red);
+    require(canopy_value(tree->merged, &color) == &red);
+    require(canopy_deadline(tree->timed, &deadline_ns) && deadline_ns < CANOPY_NEVER);
+    require(!canopy_wait(tree->live, now_ns() + MILLISECONDS(2)));
+    require(canopy_wait(tree->cancelled, CANOPY_NEVER));
+}
+
+TEST(p40_inherited_contexts_may_be_observed)
+{
+    struct inherited tree;
+    inherited_make(&tree);
+    in_child(observe_inherited, &tree);
+    inherited_end(&tree);
+}
+
+static void release_inherited(void *arg)
+{
+    struct inherited *tree = arg;
+    canopy_release(tree->merged);
+    canopy_release(tree->timed);
+    canopy_release(tree->cancelled);
+    canopy_release(tree->value);
+    canopy_release(tree->live);
+    use_everything(NULL);
+}
+
+TEST(p40_inherited_contexts_may_be_released)
+{
+    struct inherited tree;
+    inherited_make(&tree);
+    in_child(release_inherited, &tree);
+    inherited_end(&tree);
+}
+
+/* A child that unwinds with CANOPY_AUTO ends what it inherited. */
+static void end_inherited(void *arg)
+{
+    struct inherited *tree = arg;
+    canopy_end(tree->timed);
+    canopy_end(tree->merged);
+    canopy_end(tree->live);
+    require(atomic_load(&tree->runs[1]) == 0);
+    use_everything(NULL);
+}
+
+TEST(p40_ending_inherited_contexts_does_not_reach_the_parent)
+{
+    struct inherited tree;
+    inherited_make(&tree);
+    assert_true(canopy_set_deadline(tree.timed, CANOPY_NEVER));
+    in_child(end_inherited, &tree);
+    assert_live(tree.timed);
+    assert_false(fd_readable(tree.fd, 5));
+    assert_true(canopy_set_deadline(tree.timed, now_ns() + MILLISECONDS(20)));
+    inherited_end(&tree);
+}
+
+static void outlive_the_deadline(void *arg)
+{
+    const struct inherited *tree = arg;
+    use_deadlines(); /* its own clock runs */
+    pause_ns(MILLISECONDS(400));
+    require(atomic_load(&tree->runs[1]) == 0);
+}
+
+TEST(p40_inherited_deadlines_fire_nothing_in_the_child)
+{
+    struct inherited tree;
+    inherited_make(&tree);
+    pid_t child = child_start(outlive_the_deadline, &tree);
+    assert_true(canopy_set_deadline(tree.timed, CANOPY_NEVER));
+    child_end(child);
+    if (!canopy_done(tree.timed)) { /* else the parent was slow, and fired it itself */
+        assert_false(fd_readable(tree.fd, 0));
+        assert_int_equal(atomic_load(&tree.runs[0]), 0);
+        assert_true(canopy_set_deadline(tree.timed, now_ns()));
+    }
+    inherited_end(&tree);
+}
+
+static void raise_the_parents_signal(void *arg)
+{
+    (void)arg;
+    (void)raise(SIGUSR1);
+    pause_ns(MILLISECONDS(20));
+}
+
+TEST(p40_a_signal_in_the_child_does_not_end_the_parents_context)
+{
+    const int number = SIGUSR1;
+    canopy_ctx *ctx = canopy_with_signals(canopy_background(), &number, 1);
+    assert_non_null(ctx);
+    pid_t child = child_start(raise_the_parents_signal, NULL);
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_false(canopy_wait(ctx, now_ns() + MILLISECONDS(30)));
+    assert_int_equal(raise(number), 0);
+    assert_true(canopy_wait(ctx, now_ns() + SOON));
+    assert_int_equal(canopy_cause_of(ctx)->code, number);
+    canopy_end(ctx);
+}
+
+static void use_a_hosts_clock(void *arg)
+{
+    struct memory memory = {0};
+    canopy_config config = memory_config(&memory);
+    (void)arg;
+    config.clock = CANOPY_CLOCK_HOST;
+    canopy_ctx *root = canopy_root_new(&config);
+    canopy_ctx *ctx = canopy_with_deadline(root, 10);
+    require(root && ctx && canopy_root_advance(root, 10, NULL) == 0);
+    require(canopy_err(ctx) == -ETIMEDOUT);
+    canopy_end(ctx);
+    require(eventually(canopy_root_free(root) == 0, SOON));
+    require(atomic_load(&memory.live_blocks) == 0);
+}
+
+TEST(p40_a_child_may_drive_a_root_of_its_own)
+{
+    struct inherited tree;
+    inherited_make(&tree);
+    in_child(use_a_hosts_clock, NULL);
+    inherited_end(&tree);
+}
+
+/* ------------------------------------------------------------ busy threads */
+
+struct busy {
+    struct fixture fixture;
+    canopy_ctx *shared; /* a parent for all of them */
+    atomic_bool over;
+    atomic_uint rounds, destroyed;
+};
+
+static void keep_busy(void *arg)
+{
+    struct busy *busy = arg;
+    while (!atomic_load(&busy->over)) {
+        atomic_uint runs = 0;
+        canopy_callback callback;
+        canopy_ctx *parent = canopy_with_timeout(busy->shared, MICROSECONDS(200));
+        canopy_ctx *value = canopy_with_value(parent, &counted, &busy->destroyed);
+        canopy_ctx *child = canopy_with_cancel(value);
+        canopy_ctx *merged = any2(child, busy->shared);
+        assert_int_equal(canopy_after_func(merged, &callback, count_call, &runs), 0);
+        if (atomic_fetch_add(&busy->rounds, 1) % 4 == 0)
+            assert_true(canopy_wait(child, now_ns() + SOON));
+        canopy_cancel(child);
+        bool stopped = canopy_callback_stop(&callback); /* if the clock was faster than we */
+        assert_int_equal(stopped ? 0 : canopy_callback_join(&callback), 0);
+        assert_int_equal(atomic_load(&runs), stopped ? 0 : 1);
+        canopy_ctx *const all[] = {parent, child, merged, value};
+        for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+            canopy_end(all[i]);
+    }
+}
+
+TEST(p40_a_child_of_a_process_with_busy_threads_may_use_contexts)
+{
+    enum { threads_n = 3 };
+    if (UNDER_THREAD_SANITIZER) /* its allocator's locks stay locked in the child */
+        skip();
+    struct busy busy = {0};
+    struct thread threads[threads_n];
+    fixture_open(&busy.fixture, CANOPY_CLOCK_LIBRARY);
+    busy.shared = canopy_with_cancel(busy.fixture.root);
+    for (size_t i = 0; i < threads_n; i++)
+        thread_start(&threads[i], keep_busy, &busy);
+    for (unsigned i = 0; i < SCALED(40, 10); i++) {
+        unsigned before = atomic_load(&busy.rounds);
+        in_child(use_everything, NULL);
+        assert_true(eventually(atomic_load(&busy.rounds) > before + threads_n, SOON));
+    }
+    atomic_store(&busy.over, true);
+    for (size_t i = 0; i < threads_n; i++)
+        thread_join(&threads[i]);
+    assert_live(busy.shared);
+    canopy_end(busy.shared);
+    fixture_close(&busy.fixture);
+    assert_int_equal(atomic_load(&busy.destroyed), atomic_load(&busy.rounds));
+}

@@ -1,0 +1,394 @@
+/*
+ * signals.c - promise 37: a context that ends when a signal arrives, names it,
+ * and gives back what was there before.
+ */
+#include "probes.h"
+
+#include <dirent.h>
+#include <signal.h>
+#include <unistd.h>
+
+static canopy_ctx *on_one(const canopy_ctx *parent, int number)
+{
+    canopy_ctx *ctx = canopy_with_signals(parent, &number, 1);
+    assert_non_null(ctx);
+    return ctx;
+}
+
+/* Process-directed, as from another process: any thread may get it. */
+static void send_signal(int number)
+{
+    assert_int_equal(kill(getpid(), number), 0);
+}
+
+static void assert_signalled(const canopy_ctx *ctx, int number)
+{
+    assert_true(canopy_wait(ctx, now_ns() + SOON));
+    assert_int_equal(canopy_err(ctx), -ECANCELED);
+    assert_int_equal(canopy_cause_of(ctx)->code, number);
+    assert_non_null(canopy_cause_of(ctx)->text);
+}
+
+/* ------------------------------------------------------------------- cause */
+
+TEST(p37_the_cause_names_the_signal)
+{
+    const struct {
+        int number;
+        const char *name;
+    } cases[] = {{SIGUSR1, "USR1"}, {SIGUSR2, "USR2"}, {SIGTERM, "TERM"},
+                 {SIGINT, "INT"},   {SIGHUP, "HUP"},   {SIGRTMIN + 3, "RT"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        canopy_ctx *ctx = on_one(canopy_background(), cases[i].number);
+        canopy_ctx *child = canopy_with_cancel(ctx);
+        assert_live(ctx);
+        send_signal(cases[i].number);
+        assert_signalled(child, cases[i].number);
+        assert_non_null(strstr(canopy_cause_of(ctx)->text, cases[i].name));
+        canopy_end(child);
+        canopy_end(ctx);
+    }
+}
+
+TEST(p37_the_cause_stays_readable_after_the_context)
+{
+    canopy_ctx *ctx = on_one(canopy_background(), SIGUSR1);
+    canopy_ctx *merged = any2(canopy_background(), ctx);
+    canopy_ctx *below = canopy_with_cancel(merged);
+    send_signal(SIGUSR1);
+    assert_signalled(below, SIGUSR1);
+    canopy_end(ctx);
+    canopy_end(merged);
+    assert_signalled(below, SIGUSR1);
+    assert_non_null(strstr(canopy_cause_of(below)->text, "USR1"));
+    canopy_end(below);
+}
+
+TEST(p37_of_several_signals_each_ends_it_and_the_first_is_the_cause)
+{
+    const int set[] = {SIGUSR1, SIGUSR2, SIGHUP, SIGUSR1};
+    for (size_t i = 0; i < 3; i++) {
+        canopy_ctx *ctx = canopy_with_signals(canopy_background(), set, 4);
+        assert_non_null(ctx);
+        send_signal(set[i]);
+        assert_signalled(ctx, set[i]);
+        send_signal(set[(i + 1) % 3]);
+        pause_ns(MILLISECONDS(5));
+        assert_signalled(ctx, set[i]);
+        canopy_end(ctx);
+    }
+}
+
+TEST(p37_several_contexts_watch_one_signal_and_all_end)
+{
+    enum { contexts = 20 };
+    canopy_ctx *watching[contexts];
+    canopy_ctx *other = on_one(canopy_background(), SIGUSR2);
+    for (size_t i = 0; i < contexts; i++)
+        watching[i] = on_one(canopy_background(), SIGUSR1);
+    send_signal(SIGUSR1);
+    for (size_t i = 0; i < contexts; i++)
+        assert_signalled(watching[i], SIGUSR1);
+    assert_live(other);
+    for (size_t i = 0; i < contexts; i++)
+        canopy_end(watching[i]);
+    send_signal(SIGUSR2);
+    assert_signalled(other, SIGUSR2);
+    canopy_end(other);
+}
+
+TEST(p37_a_context_made_later_waits_for_the_next_signal)
+{
+    canopy_ctx *first = on_one(canopy_background(), SIGUSR1);
+    send_signal(SIGUSR1);
+    assert_signalled(first, SIGUSR1);
+    canopy_ctx *second = on_one(canopy_background(), SIGUSR1);
+    assert_live(second);
+    send_signal(SIGUSR1); /* still handled, though the first one is done */
+    assert_signalled(second, SIGUSR1);
+    canopy_end(second);
+    canopy_end(first);
+}
+
+/* -------------------------------------------------------- as any context */
+
+TEST(p37_it_is_cancelled_as_any_child_and_a_later_signal_changes_nothing)
+{
+    const canopy_cause *cause = CANOPY_CAUSE(-1, "parent");
+    canopy_ctx *parent = canopy_with_cancel(canopy_background());
+    canopy_ctx *ctx = on_one(parent, SIGUSR1);
+    canopy_ctx *own = on_one(canopy_background(), SIGUSR1);
+    canopy_ctx *witness = on_one(canopy_background(), SIGUSR1);
+
+    assert_true(canopy_cancel_cause(parent, cause));
+    assert_ended(ctx, -ECANCELED, cause);
+    assert_true(canopy_cancel(own));
+    send_signal(SIGUSR1);
+    assert_signalled(witness, SIGUSR1);
+    assert_ended(ctx, -ECANCELED, cause);
+    assert_ended(own, -ECANCELED, CANOPY_CANCELED);
+
+    canopy_ctx *late = on_one(parent, SIGUSR1);
+    assert_ended(late, -ECANCELED, cause);
+    canopy_ctx *const all[] = {late, witness, own, ctx, parent};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        canopy_end(all[i]);
+}
+
+TEST(p37_its_parent_is_left_alone_and_its_deadline_counts)
+{
+    canopy_ctx *parent = canopy_with_timeout(canopy_background(), HOURS(1));
+    canopy_ctx *ctx = on_one(parent, SIGUSR1);
+    int64_t deadline_ns;
+    assert_true(canopy_deadline(parent, &deadline_ns));
+    assert_deadline(ctx, deadline_ns);
+    send_signal(SIGUSR1);
+    assert_signalled(ctx, SIGUSR1);
+    assert_live(parent);
+    canopy_end(ctx);
+    canopy_end(parent);
+}
+
+struct sighting {
+    pthread_t thread;
+    struct thread_name name;
+    atomic_bool seen;
+};
+
+static void note_thread(void *arg)
+{
+    struct sighting *sighting = arg;
+    sighting->thread = pthread_self();
+    sighting->name = own_thread_name();
+    atomic_store(&sighting->seen, true);
+}
+
+TEST(p37_callbacks_run_on_a_library_thread_and_not_in_the_handler)
+{
+    canopy_ctx *ctx = on_one(canopy_background(), SIGUSR1);
+    struct sighting sighting = {0};
+    canopy_callback callback;
+    assert_int_equal(canopy_after_func(ctx, &callback, note_thread, &sighting), 0);
+    int fd = canopy_done_fd(ctx);
+    assert_int_equal(raise(SIGUSR1), 0);
+    assert_true(eventually(atomic_load(&sighting.seen), SOON));
+    assert_int_equal(canopy_callback_join(&callback), 0);
+    assert_true(fd_readable(fd, 20000));
+    assert_false(pthread_equal(sighting.thread, pthread_self()));
+    assert_memory_equal(sighting.name.text, "canopy-", strlen("canopy-"));
+    canopy_end(ctx);
+}
+
+TEST(p37_errno_of_the_interrupted_thread_is_kept)
+{
+    canopy_ctx *ctx = on_one(canopy_background(), SIGUSR1);
+    errno = 4321;
+    (void)raise(SIGUSR1);
+    assert_int_equal(errno, 4321);
+    assert_signalled(ctx, SIGUSR1);
+    canopy_end(ctx);
+}
+
+/* ------------------------------------------------------------- restoration */
+
+static atomic_uint handled;
+
+static void on_signal(int number, siginfo_t *info, void *machine)
+{
+    (void)number;
+    (void)info;
+    (void)machine;
+    atomic_fetch_add(&handled, 1);
+}
+
+static void on_signal_later(int number)
+{
+    (void)number;
+    atomic_fetch_add(&handled, 100);
+}
+
+static struct sigaction disposition(int number)
+{
+    struct sigaction action;
+    assert_int_equal(sigaction(number, NULL, &action), 0);
+    return action;
+}
+
+TEST(p37_the_last_context_that_ends_restores_the_handler)
+{
+    struct sigaction before = {.sa_flags = SA_SIGINFO | SA_RESTART | SA_NODEFER};
+    before.sa_sigaction = on_signal;
+    sigaddset(&before.sa_mask, SIGUSR2);
+    assert_int_equal(sigaction(SIGUSR1, &before, NULL), 0);
+
+    canopy_ctx *first = on_one(canopy_background(), SIGUSR1);
+    canopy_ctx *second = on_one(canopy_background(), SIGUSR1);
+    send_signal(SIGUSR1);
+    assert_signalled(second, SIGUSR1);
+    assert_int_equal(atomic_load(&handled), 0);
+    canopy_end(first);
+    send_signal(SIGUSR1);
+    pause_ns(MILLISECONDS(5));
+    assert_int_equal(atomic_load(&handled), 0);
+    canopy_end(second);
+
+    struct sigaction after = disposition(SIGUSR1);
+    assert_ptr_equal(after.sa_sigaction, on_signal);
+    assert_int_equal(after.sa_flags & (SA_SIGINFO | SA_RESTART | SA_NODEFER),
+                     SA_SIGINFO | SA_RESTART | SA_NODEFER);
+    assert_true(sigismember(&after.sa_mask, SIGUSR2));
+    assert_int_equal(raise(SIGUSR1), 0);
+    assert_int_equal(atomic_load(&handled), 1);
+}
+
+TEST(p37_the_last_context_that_ends_restores_ignore_and_default)
+{
+    assert_true(signal(SIGUSR1, SIG_IGN) != SIG_ERR);
+    const int set[] = {SIGUSR1, SIGUSR2, SIGCHLD};
+    for (unsigned round = 0; round < 3; round++) {
+        canopy_ctx *ctx = canopy_with_signals(canopy_background(), set, 3);
+        assert_non_null(ctx);
+        assert_true(disposition(SIGUSR1).sa_handler != SIG_IGN);
+        assert_true(disposition(SIGUSR2).sa_handler != SIG_DFL);
+        if (round == 1)
+            canopy_cancel(ctx);
+        if (round == 2) {
+            send_signal(SIGUSR1);
+            assert_signalled(ctx, SIGUSR1);
+        }
+        canopy_release(ctx);
+        assert_true(disposition(SIGUSR1).sa_handler == SIG_IGN);
+        assert_true(disposition(SIGUSR2).sa_handler == SIG_DFL);
+        assert_true(disposition(SIGCHLD).sa_handler == SIG_DFL);
+    }
+}
+
+TEST(p37_the_end_restores_at_once_also_after_children_were_cancelled)
+{
+    for (unsigned round = 0; round < 20; round++) {
+        canopy_ctx *ctx = on_one(canopy_background(), SIGUSR1);
+        canopy_ctx *child = canopy_with_cancel(ctx);
+        canopy_cancel(ctx);
+        canopy_end(child);
+        canopy_end(ctx);
+        assert_true(disposition(SIGUSR1).sa_handler == SIG_DFL);
+    }
+}
+
+TEST(p37_ours_stays_away_if_somebody_replaced_it)
+{
+    canopy_ctx *ctx = on_one(canopy_background(), SIGUSR1);
+    struct sigaction theirs = {.sa_handler = on_signal_later};
+    assert_int_equal(sigaction(SIGUSR1, &theirs, NULL), 0);
+    canopy_end(ctx);
+    assert_true(disposition(SIGUSR1).sa_handler == on_signal_later);
+    assert_int_equal(raise(SIGUSR1), 0);
+    assert_int_equal(atomic_load(&handled), 100);
+
+    /* And their handler is what is there before the next one. */
+    ctx = on_one(canopy_background(), SIGUSR1);
+    send_signal(SIGUSR1);
+    assert_signalled(ctx, SIGUSR1);
+    canopy_end(ctx);
+    assert_true(disposition(SIGUSR1).sa_handler == on_signal_later);
+}
+
+/* --------------------------------------------------------------- bad input */
+
+TEST(p38_signals_that_cannot_be_watched_are_einval_and_nothing_is_installed)
+{
+    const int bad[] = {0, -1, INT32_MIN, 65, 1000, INT32_MAX, SIGKILL, SIGSTOP};
+    const int good = SIGUSR1;
+    canopy_ctx *parent = canopy_with_cancel(canopy_background());
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        const int set[] = {SIGUSR1, bad[i], SIGUSR2};
+        errno = 0;
+        assert_null(canopy_with_signals(parent, &bad[i], 1));
+        assert_int_equal(errno, EINVAL);
+        errno = 0;
+        assert_null(canopy_with_signals(parent, set, 3));
+        assert_int_equal(errno, EINVAL);
+        assert_true(disposition(SIGUSR1).sa_handler == SIG_DFL);
+        assert_true(disposition(SIGUSR2).sa_handler == SIG_DFL);
+    }
+    errno = 0;
+    assert_null(canopy_with_signals(parent, &good, 0));
+    assert_int_equal(errno, EINVAL);
+    errno = 0;
+    assert_null(canopy_with_signals(parent, NULL, 1));
+    assert_int_equal(errno, EINVAL);
+    errno = 0;
+    assert_null(canopy_with_signals(NULL, &good, 1));
+    assert_int_equal(errno, EINVAL);
+    assert_true(disposition(SIGUSR1).sa_handler == SIG_DFL);
+    assert_int_equal(canopy_wait_idle(parent, now_ns() + SOON), 0);
+    canopy_end(parent);
+}
+
+/* ------------------------------------------------------------------- churn */
+
+static size_t count_fds(void)
+{
+    size_t count = 0;
+    DIR *fds = opendir("/proc/self/fd");
+    assert_non_null(fds);
+    while (readdir(fds))
+        count++;
+    closedir(fds);
+    return count;
+}
+
+TEST(p37_contexts_come_and_go_without_residue)
+{
+    size_t fds = 0, threads = 0;
+    for (unsigned round = 0; round < 300; round++) {
+        canopy_ctx *ctx = on_one(canopy_background(), SIGUSR1);
+        if (round % 3 == 0) {
+            send_signal(SIGUSR1);
+            assert_signalled(ctx, SIGUSR1);
+        }
+        canopy_end(ctx);
+        if (round == 10) {
+            fds = count_fds();
+            threads = count_threads("", NULL);
+        }
+    }
+    assert_int_equal(count_fds(), fds);
+    assert_true(eventually(count_threads("", NULL) <= threads, SOON));
+}
+
+struct churn {
+    atomic_bool over;
+    atomic_uint ended;
+};
+
+static void watch_and_end(void *arg)
+{
+    struct churn *churn = arg;
+    while (!atomic_load(&churn->over)) {
+        canopy_ctx *ctx = on_one(canopy_background(), SIGUSR1);
+        if (canopy_wait(ctx, now_ns() + MICROSECONDS(200)))
+            atomic_fetch_add(&churn->ended, 1);
+        canopy_end(ctx);
+    }
+}
+
+TEST(p37_threads_watch_and_end_while_signals_arrive)
+{
+    struct sigaction before = {.sa_handler = on_signal_later};
+    struct churn churn = {0};
+    struct thread threads[3];
+    assert_int_equal(sigaction(SIGUSR1, &before, NULL), 0);
+    for (size_t i = 0; i < 3; i++)
+        thread_start(&threads[i], watch_and_end, &churn);
+    int64_t until_ns = now_ns() + MILLISECONDS(500);
+    while (now_ns() < until_ns) {
+        send_signal(SIGUSR1);
+        pause_ns(MICROSECONDS(100));
+    }
+    assert_true(eventually(atomic_load(&churn.ended) > 0, SOON));
+    atomic_store(&churn.over, true);
+    for (size_t i = 0; i < 3; i++)
+        thread_join(&threads[i]);
+    assert_true(disposition(SIGUSR1).sa_handler == on_signal_later);
+}

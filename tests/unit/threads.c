@@ -1,0 +1,301 @@
+/*
+ * threads.c - the library and the threads of its host: the clock's own thread,
+ * threads that come and go, contexts that change hands between threads.
+ */
+#include "harness.h"
+
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+static const canopy_key key = {.name = "key"};
+
+#define LIBRARY_THREADS "canopy-"
+#define CLOCK_THREAD    "canopy-clock"
+
+/* ---------------------------------------------------------- the clock's thread */
+
+static void use_without_deadlines(void)
+{
+    canopy_ctx *ctx = canopy_with_cancel(canopy_background());
+    canopy_ctx *value = canopy_with_value(ctx, &key, NULL);
+    canopy_ctx *never = canopy_with_deadline(value, CANOPY_NEVER);
+    assert_false(canopy_wait(never, now_ns() + MILLISECONDS(2)));
+    assert_true(canopy_cancel(ctx));
+    canopy_release(never);
+    canopy_release(value);
+    canopy_release(ctx);
+}
+
+TEST(core_clock_thread_starts_with_the_first_deadline)
+{
+    use_without_deadlines();
+    struct fixture f;
+    fixture_open(&f, CANOPY_CLOCK_HOST); /* a clock that needs no thread */
+    canopy_end(canopy_with_timeout(f.root, HOURS(1)));
+    fixture_close(&f);
+    assert_int_equal(count_threads(CLOCK_THREAD, NULL), 0);
+    canopy_ctx *ctx = canopy_with_timeout(canopy_background(), HOURS(1));
+    assert_true(eventually(count_threads(CLOCK_THREAD, NULL) > 0, SOON));
+    canopy_end(ctx);
+}
+
+TEST(core_clock_thread_starts_with_the_first_set_deadline)
+{
+    canopy_ctx *ctx = canopy_with_cancel(canopy_background());
+    assert_true(canopy_set_deadline(ctx, now_ns() + MILLISECONDS(20)));
+    assert_true(canopy_wait(ctx, now_ns() + SOON));
+    assert_true(count_threads(CLOCK_THREAD, NULL) > 0);
+    canopy_release(ctx);
+}
+
+/* A line of /proc/self/task/<tid>/status. */
+static unsigned long long status_of(long tid, const char *field, int base)
+{
+    char path[64], line[256];
+    snprintf(path, sizeof path, "/proc/self/task/%ld/status", tid);
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    unsigned long long value = 0;
+    bool found = false;
+    while (!found && fgets(line, sizeof line, file)) {
+        found = strncmp(line, field, strlen(field)) == 0;
+        if (found)
+            value = strtoull(line + strlen(field), NULL, base);
+    }
+    fclose(file);
+    assert_true(found);
+    return value;
+}
+
+static void set_flag(void *arg)
+{
+    atomic_store((atomic_bool *)arg, true);
+}
+
+static void check_blocks_all_signals(long tid)
+{
+    unsigned long long blocked = status_of(tid, "SigBlk:", 16);
+    for (int number = 1; number <= SIGRTMAX; number++) {
+        /* Those between are the C library's own. */
+        if (number == SIGKILL || number == SIGSTOP || (number > SIGSYS && number < SIGRTMIN))
+            continue;
+        if (!(blocked & (1ull << (number - 1))))
+            fail_msg("signal %d is not blocked", number);
+    }
+}
+
+TEST(core_library_threads_block_all_signals)
+{
+    canopy_ctx *ctx = canopy_with_timeout(canopy_background(), MILLISECONDS(10));
+    canopy_callback callback; /* brings up the thread that runs it */
+    atomic_bool ran = false;
+    assert_int_equal(canopy_after_func(ctx, &callback, set_flag, &ran), 0);
+    assert_true(eventually(atomic_load(&ran), SOON));
+    long tids[THREADS_LISTED];
+    size_t count = count_threads(LIBRARY_THREADS, tids);
+    assert_in_range(count, 1, THREADS_LISTED);
+    for (size_t i = 0; i < count; i++)
+        check_blocks_all_signals(tids[i]);
+    assert_int_equal(canopy_callback_join(&callback), 0);
+    canopy_release(ctx);
+}
+
+TEST(core_clock_thread_sleeps_while_no_deadline_is_near)
+{
+    canopy_ctx *ctx = canopy_with_timeout(canopy_background(), HOURS(1));
+    long tids[THREADS_LISTED];
+    assert_true(eventually(count_threads(CLOCK_THREAD, tids) > 0, SOON));
+    pause_ns(MILLISECONDS(100));
+    unsigned long long before = status_of(tids[0], "voluntary_ctxt_switches:", 10);
+    pause_ns(MILLISECONDS(500));
+    unsigned long long after = status_of(tids[0], "voluntary_ctxt_switches:", 10);
+    assert_true(after - before <= 2);
+    canopy_release(ctx);
+}
+
+TEST(core_a_deadline_is_refused_when_the_clock_cannot_start)
+{
+    if (UNDER_SANITIZER) /* sanitizers need address space of their own */
+        skip();
+    struct fixture f;
+    fixture_open(&f, CANOPY_CLOCK_LIBRARY);
+    canopy_ctx *before = canopy_with_cancel(f.root);
+    canopy_ctx *other = canopy_with_cancel(f.root);
+    canopy_release(other); /* leaves room, so that no memory has to be found */
+    struct rlimit old, none = {0};
+    assert_int_equal(getrlimit(RLIMIT_AS, &old), 0);
+    none.rlim_max = old.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_AS, &none), 0);
+    errno = 0;
+    canopy_ctx *refused = canopy_with_timeout(before, HOURS(1));
+    int error = errno;
+    canopy_ctx *plain = canopy_with_cancel(before);
+    assert_int_equal(setrlimit(RLIMIT_AS, &old), 0);
+    assert_null(refused);
+    assert_int_equal(error, EAGAIN);
+    assert_live(before);
+    assert_live(plain);
+    assert_int_equal(count_threads(CLOCK_THREAD, NULL), 0);
+
+    canopy_ctx *accepted = canopy_with_timeout(before, MILLISECONDS(5));
+    assert_true(canopy_wait(accepted, now_ns() + SOON));
+    canopy_end(accepted);
+    canopy_end(plain);
+    canopy_end(before);
+    fixture_close(&f);
+}
+
+/* ------------------------------------------------- threads that come and go */
+
+static void short_life(void *arg)
+{
+    const canopy_ctx *root = arg;
+    canopy_ctx *ctx = canopy_with_timeout(root, HOURS(1));
+    canopy_ctx *child = canopy_with_cancel(ctx);
+    canopy_ctx *value = canopy_with_value(child, &key, NULL);
+    assert_true(canopy_cancel(ctx));
+    assert_ended(value, -ECANCELED, CANOPY_CANCELED);
+    canopy_release(value);
+    canopy_release(child);
+    canopy_release(ctx);
+}
+
+#define AT_ONCE 8
+
+static void run_short_lives(const canopy_ctx *root, int count)
+{
+    struct thread threads[AT_ONCE];
+    for (int i = 0; i < count; i += AT_ONCE) {
+        for (int j = 0; j < AT_ONCE; j++)
+            thread_start(&threads[j], short_life, (void *)(uintptr_t)root);
+        for (int j = 0; j < AT_ONCE; j++)
+            thread_join(&threads[j]);
+    }
+}
+
+TEST(core_threads_come_and_go_by_the_thousand)
+{
+    struct fixture f;
+    fixture_open(&f, CANOPY_CLOCK_LIBRARY);
+    run_short_lives(f.root, SCALED(1000, 200));
+    size_t early_bytes = atomic_load(&f.memory.live_bytes);
+    size_t early_resident_bytes = resident_bytes();
+    run_short_lives(f.root, SCALED(8000, 400));
+    size_t late_bytes = atomic_load(&f.memory.live_bytes);
+    size_t late_resident_bytes = resident_bytes();
+    print_message("%zu and %zu bytes in use, %zu and %zu resident\n", early_bytes, late_bytes,
+                  early_resident_bytes, late_resident_bytes);
+    /* What those need that are there at the same time, whatever the number of all. */
+    assert_true(late_bytes <= AT_ONCE * 512 * 1024);
+    /* Beside that, a hundred bytes a thread would show. */
+    size_t grown_bytes = late_bytes > early_bytes ? late_bytes - early_bytes : 0;
+    if (!UNDER_SANITIZER)
+        assert_true(late_resident_bytes <= early_resident_bytes + grown_bytes + 800 * 1024);
+    fixture_close(&f);
+}
+
+struct left_behind {
+    const canopy_ctx *parent;
+    canopy_ctx *contexts[100];
+};
+
+static void leave_behind(void *arg)
+{
+    struct left_behind *left = arg;
+    for (size_t i = 0; i < 100; i++)
+        left->contexts[i] = i % 2 ? canopy_with_cancel(left->parent)
+                                  : canopy_with_timeout(left->parent, MILLISECONDS(30));
+}
+
+TEST(core_contexts_outlive_the_thread_that_made_them)
+{
+    struct fixture f;
+    fixture_open(&f, CANOPY_CLOCK_LIBRARY);
+    for (int round = 0; round < 20; round++) {
+        struct left_behind left = {.parent = canopy_with_cancel(f.root)};
+        struct thread maker;
+        thread_start(&maker, leave_behind, &left);
+        thread_join(&maker);
+        assert_live(left.contexts[1]);
+        assert_true(canopy_wait(left.contexts[0], now_ns() + SOON));
+        assert_ended(left.contexts[0], -ETIMEDOUT, CANOPY_DEADLINE_EXCEEDED);
+        assert_true(canopy_cancel(left.contexts[1]));
+        assert_true(canopy_cancel((canopy_ctx *)(uintptr_t)left.parent));
+        for (size_t i = 0; i < 100; i++) {
+            assert_true(canopy_done(left.contexts[i]));
+            canopy_release(left.contexts[i]);
+        }
+        canopy_release(left.parent);
+    }
+    fixture_close(&f);
+}
+
+/* ------------------------------------------------- contexts that change hands */
+
+/* A ring between one maker and one ender. */
+#define RING 1024
+
+struct ring {
+    const canopy_ctx *root;
+    _Atomic(canopy_ctx *) places[RING];
+    size_t count;
+};
+
+static void make_for_others(void *arg)
+{
+    struct ring *ring = arg;
+    for (size_t i = 0; i < ring->count; i++) {
+        canopy_ctx *ctx =
+            i % 2 ? canopy_with_cancel(ring->root) : canopy_with_timeout(ring->root, HOURS(1));
+        assert_non_null(ctx);
+        while (atomic_load(&ring->places[i % RING]))
+            sched_yield();
+        atomic_store(&ring->places[i % RING], ctx);
+    }
+}
+
+static void end_for_others(void *arg)
+{
+    struct ring *ring = arg;
+    for (size_t i = 0; i < ring->count; i++) {
+        canopy_ctx *ctx;
+        while (!(ctx = atomic_exchange(&ring->places[i % RING], NULL)))
+            sched_yield();
+        if (i % 3)
+            canopy_end(ctx);
+        else
+            canopy_release(ctx);
+    }
+}
+
+static void hand_over(struct fixture *f, size_t count)
+{
+    static struct ring there, back;
+    there = (struct ring){.root = f->root, .count = count};
+    back = (struct ring){.root = f->root, .count = count};
+    struct thread threads[4];
+    thread_start(&threads[0], make_for_others, &there);
+    thread_start(&threads[1], end_for_others, &there);
+    thread_start(&threads[2], make_for_others, &back);
+    thread_start(&threads[3], end_for_others, &back);
+    for (size_t i = 0; i < 4; i++)
+        thread_join(&threads[i]);
+}
+
+TEST(core_contexts_handed_to_other_threads_leave_memory_flat)
+{
+    struct fixture f;
+    fixture_open(&f, CANOPY_CLOCK_LIBRARY);
+    size_t count = SCALED(1000000, 50000);
+    for (int round = 0; round < 2; round++) {
+        hand_over(&f, count);
+        size_t bytes = atomic_load(&f.memory.live_bytes);
+        print_message("%zu bytes in use\n", bytes);
+        /* What is on its way back varies; contexts that stayed away would be 128 MB a round. */
+        assert_true(bytes <= 16u * 1024 * 1024);
+    }
+    fixture_close(&f);
+}
