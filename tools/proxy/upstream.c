@@ -1,0 +1,319 @@
+/* upstream.c - connections to the upstream, and the calls made over them. */
+#include "upstream.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "conn.h"
+#include "request.h"
+
+enum { IDLE_UPSTREAMS_MAX = 64 };
+
+/* ------------------------------------------------------------ connections */
+
+static void upstream_close(struct upstream *upstream)
+{
+    endpoint_close(&upstream->endpoint);
+    http_free(&upstream->response);
+    worker_bury(upstream->worker, &upstream->endpoint.record);
+}
+
+static void upstream_forget_idle(struct upstream *upstream)
+{
+    LIST_REMOVE(upstream, siblings);
+    upstream->worker->idle_upstream_count--;
+}
+
+static void upstream_keep(struct upstream *upstream)
+{
+    struct worker *worker = upstream->worker;
+    if (worker->draining || worker->idle_upstream_count == IDLE_UPSTREAMS_MAX) {
+        upstream_close(upstream);
+        return;
+    }
+    LIST_INSERT_HEAD(&worker->idle_upstreams, upstream, siblings);
+    worker->idle_upstream_count++;
+    upstream->reused = true;
+    endpoint_watch(worker, &upstream->endpoint, EPOLLIN | EPOLLRDHUP);
+}
+
+void upstreams_close_idle(struct worker *worker)
+{
+    while (!LIST_EMPTY(&worker->idle_upstreams)) {
+        struct upstream *upstream = LIST_FIRST(&worker->idle_upstreams);
+        upstream_forget_idle(upstream);
+        upstream_close(upstream);
+    }
+}
+
+static void upstream_ready(struct endpoint *endpoint, uint32_t events);
+
+static struct upstream *upstream_connect(struct worker *worker)
+{
+    const struct sockaddr_in *address = &worker->server->options.upstream;
+    const int on = 1;
+    struct upstream *upstream = worker_allocate(worker, sizeof *upstream);
+    if (!upstream)
+        return NULL;
+    upstream->worker = worker;
+    upstream->endpoint.ready = upstream_ready;
+    upstream->endpoint.fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (upstream->endpoint.fd >= 0 &&
+        (connect(upstream->endpoint.fd, (const struct sockaddr *)address, sizeof *address) == 0 ||
+         errno == EINPROGRESS) &&
+        endpoint_open(worker, &upstream->endpoint, EPOLLIN | EPOLLOUT)) {
+        setsockopt(upstream->endpoint.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+        worker->stats.upstream_opened++;
+        return upstream;
+    }
+    upstream_close(upstream);
+    return NULL;
+}
+
+static struct upstream *upstream_take(struct worker *worker, bool fresh)
+{
+    struct upstream *upstream = LIST_FIRST(&worker->idle_upstreams);
+    if (fresh || !upstream)
+        return upstream_connect(worker);
+    upstream_forget_idle(upstream);
+    worker->stats.upstream_reused++;
+    return upstream;
+}
+
+/* ------------------------------------------------------------------ calls */
+
+/* Buries the call once nothing refers to it. */
+static void call_settle(struct call *call)
+{
+    if (call->upstream || call->notice.armed)
+        return;
+    context_end(&call->worker->stats.contexts, call->ctx);
+    worker_bury(call->worker, &call->record);
+}
+
+/* Takes the call off its request and its connection, which the caller goes on with. */
+static void call_end(struct call *call)
+{
+    if (call->request)
+        call->request->call = NULL;
+    call->request = NULL;
+    if (call->upstream)
+        call->upstream->call = NULL;
+    call->upstream = NULL;
+    notice_disarm(&call->notice);
+    call_settle(call);
+}
+
+static void call_abort(struct call *call)
+{
+    if (call->upstream)
+        upstream_close(call->upstream);
+    call_end(call);
+}
+
+/* The call's context is done: its connection is of no use to anybody. */
+static void call_cancelled(struct notice *notice)
+{
+    struct call *call = CONTAINER_OF(notice, struct call, notice);
+    if (!call->upstream) {
+        call_settle(call);
+        return;
+    }
+    struct stats *stats = &call->worker->stats;
+    upstream_close(call->upstream);
+    const int64_t closed_ns = monotonic_ns();
+    samples_add(&stats->cancel_to_close, closed_ns - notice->posted_ns);
+    if (context_timed_out(call->ctx))
+        samples_add(&stats->deadline_to_close, closed_ns - context_deadline(call->ctx));
+    call_end(call);
+}
+
+void call_detach(struct call *call)
+{
+    call->request->call = NULL;
+    call->request = NULL;
+    /* A call that was cancelled has its own notice, and closes when that arrives. */
+    if (!context_done(call->ctx))
+        call_abort(call);
+}
+
+static void call_expect_response(struct call *call)
+{
+    struct http_message *response = &call->upstream->response;
+    http_start(response, HTTP_RESPONSE);
+    response->answers_head = call->request->conn->inbound.parser.method == HTTP_HEAD;
+}
+
+static void call_begin(struct request *request, bool fresh)
+{
+    struct worker *worker = request->conn->worker;
+    struct call *call = worker_allocate(worker, sizeof *call);
+    if (!call) {
+        request_end(request, OUTCOME_OVERLOAD);
+        return;
+    }
+    call->worker = worker;
+    call->request = request;
+    request->call = call;
+    if (!context_call(&worker->stats.contexts, request->contexts.ctx, &call->ctx) ||
+        !notice_arm(&call->notice, worker, call->ctx, call_cancelled)) {
+        call_end(call);
+        request_end(request, OUTCOME_OVERLOAD);
+        return;
+    }
+    call->upstream = upstream_take(worker, fresh);
+    if (!call->upstream) {
+        call_end(call);
+        request_end(request, OUTCOME_UPSTREAM_FAILED);
+        return;
+    }
+    call->upstream->call = call;
+    call_expect_response(call);
+}
+
+void call_start(struct request *request)
+{
+    call_begin(request, false);
+}
+
+/* The connection broke, or speaks no HTTP. */
+static void call_lost(struct call *call)
+{
+    struct request *request = call->request;
+    struct upstream *upstream = call->upstream;
+    struct conn *conn = request->conn;
+    /* A connection that was kept may have been closed on us as we took it. */
+    const bool again =
+        upstream->reused && request->replayable && upstream->response.state == MESSAGE_WAITING;
+    call_abort(call);
+    if (again) {
+        request->replayable = false;
+        upstream->worker->stats.upstream_retried++;
+        buffer_rewind(&conn->to_upstream);
+        call_begin(request, true);
+    } else {
+        request_end(request, OUTCOME_UPSTREAM_FAILED);
+    }
+}
+
+void call_send(struct call *call)
+{
+    struct upstream *upstream = call->upstream;
+    if (upstream->connected && !upstream->send_failed &&
+        !buffer_send(&call->request->conn->to_upstream, upstream->endpoint.fd))
+        upstream->send_failed = true;
+}
+
+void call_watch(struct call *call)
+{
+    struct upstream *upstream = call->upstream;
+    struct conn *conn = call->request->conn;
+    uint32_t interest = 0;
+    if (buffer_length(&conn->out) < BUFFER_HIGH_BYTES)
+        interest |= EPOLLIN;
+    if (!upstream->connected || (!upstream->send_failed && buffer_length(&conn->to_upstream) > 0))
+        interest |= EPOLLOUT;
+    endpoint_watch(upstream->worker, &upstream->endpoint, interest);
+}
+
+/* -------------------------------------------------------------- responses */
+
+/* The response's head is there: passes it on. False: it is none that we can. */
+static bool call_respond(struct call *call)
+{
+    struct http_message *response = &call->upstream->response;
+    struct request *request = call->request;
+    struct conn *conn = request->conn;
+    const unsigned status = response->parser.status_code;
+    if (status == 101 || http_unsupported(response) != OUTCOME_COMPLETED)
+        return false;
+    if (status >= 200)
+        request->status = (int)status;
+    else if (conn->inbound.parser.http_minor == 0)
+        return true; /* HTTP/1.0 knows no interim responses */
+    const bool close = conn->closing || conn->worker->draining;
+    if (!http_write_response(response, &conn->inbound, &conn->out, close))
+        conn->closing = true;
+    return true;
+}
+
+static void call_completed(struct call *call, bool reusable)
+{
+    struct upstream *upstream = call->upstream;
+    struct request *request = call->request;
+    struct conn *conn = request->conn;
+    reusable = reusable && upstream->response.keep_alive && !upstream->send_failed &&
+               buffer_length(&conn->to_upstream) == 0 && conn->inbound.state == MESSAGE_DONE;
+    request->response_complete = true;
+    conn->inbound.body_out = NULL;
+    call_end(call);
+    if (reusable)
+        upstream_keep(upstream);
+    else
+        upstream_close(upstream);
+}
+
+/* Parses what arrived; no bytes: the upstream closed. */
+static void call_parse(struct call *call, const char *data, size_t length)
+{
+    struct http_message *response = &call->upstream->response;
+    const bool closed = length == 0;
+    do {
+        size_t used = http_feed(response, data, length);
+        data += used;
+        length -= used;
+        if (response->state == MESSAGE_HEAD_READY && !call_respond(call))
+            response->state = MESSAGE_FAILED;
+        if (response->state == MESSAGE_DONE && response->parser.status_code < 200)
+            call_expect_response(call); /* that was an interim one */
+    } while (length > 0 && response->state != MESSAGE_DONE && response->state != MESSAGE_FAILED);
+    if (response->state == MESSAGE_DONE)
+        call_completed(call, !closed && length == 0);
+    else if (closed || response->state == MESSAGE_FAILED)
+        call_lost(call);
+}
+
+static void call_receive(struct call *call)
+{
+    struct worker *worker = call->worker;
+    ssize_t length = recv(call->upstream->endpoint.fd, worker->scratch, SCRATCH_BYTES, 0);
+    if (length >= 0)
+        call_parse(call, worker->scratch, (size_t)length);
+    else if (errno != EAGAIN && errno != EINTR)
+        call_lost(call);
+}
+
+static bool upstream_connected(struct upstream *upstream)
+{
+    int error = 0;
+    socklen_t length = sizeof error;
+    upstream->connected =
+        getsockopt(upstream->endpoint.fd, SOL_SOCKET, SO_ERROR, &error, &length) == 0 && error == 0;
+    return upstream->connected;
+}
+
+static void upstream_ready(struct endpoint *endpoint, uint32_t events)
+{
+    struct upstream *upstream = CONTAINER_OF(endpoint, struct upstream, endpoint);
+    struct call *call = upstream->call;
+    if (!call) {
+        /* Nothing was asked, so whatever it says, it is of no more use. */
+        upstream_forget_idle(upstream);
+        upstream_close(upstream);
+        return;
+    }
+    if (!call->request)
+        return; /* cancelled: its notice is in the mailbox */
+    struct conn *conn = call->request->conn;
+    if (!upstream->connected && !upstream_connected(upstream)) {
+        call_lost(call);
+    } else {
+        if (events & EPOLLOUT)
+            call_send(call);
+        if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+            call_receive(call);
+    }
+    conn_advance(conn);
+}
