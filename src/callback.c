@@ -22,6 +22,8 @@ int record_arm(struct canopy_callback *record, const canopy_ctx *ctx, struct hea
     u32_store_relaxed(record_state(record), RECORD_ARMED);
     if (scope != ctx)
         canopy_retain(ctx);
+    if (kind_is_cancellable(ctx_kind(scope)))
+        children_expect_records(scope);
     if (!children_add(heap, scope, record_word(record), record_slot_field(record))) {
         if (scope != ctx)
             canopy_release(ctx);

@@ -25,6 +25,9 @@
  *   C1/C5 against a waiter: WAITED is set in the same word, no further pair.
  *   C1/C6 against wide waits: C1 then load wide_waiters here; raise wide_waiters
  *         then load the states there (wait.c); store-then-load, hence seq_cst.
+ *   C1/C8 against after_func: C1 then load the flag RECORDS here; set the flag,
+ *         publish the record, load the state there: store-then-load, hence
+ *         seq_cst. Without the flag every cancel would read its slots twice.
  *   C1/C7 against done_fd: C1 then load aux here; publish the fd then load the
  *         state there (extension.c); store-then-load, hence seq_cst.
  *
@@ -107,7 +110,7 @@ static bool mark(struct canopy_ctx *ctx, uintptr_t word, struct pass *pass)
         u32_fetch_add_seq_cst(&wide_word, 1);
         futex_wake_all(&wide_word);
     }
-    if (ctx_may_have_children(ctx))
+    if (unlikely(u64_load_seq_cst(&ctx->refs) & REFS_RECORDS)) /* C8: pairs with record_arm */
         claim_records(ctx, pass);
     return true;
 }
@@ -152,6 +155,18 @@ static struct canopy_ctx *look(atomic_word *slot, uintptr_t word)
     return word == 0 || slot_is_callback(word) ? NULL : slot_ctx(word);
 }
 
+/*
+ * In a block the next children are known before they are needed, and each is a
+ * line that some other thread has written: ask for them ahead.
+ */
+#define AHEAD 8
+
+static void look_ahead(const atomic_word *slot)
+{
+    if ((((uintptr_t)slot ^ (uintptr_t)(slot + AHEAD)) & ~(uintptr_t)(BLOCK_BYTES - 1)) == 0)
+        __builtin_prefetch(slot_ctx(word_load_relaxed(slot + AHEAD)), 1);
+}
+
 /* What the children of `ctx` end with. */
 static uintptr_t word_below(const struct canopy_ctx *ctx)
 {
@@ -165,17 +180,23 @@ static void walk(struct canopy_ctx *top, struct pass *pass)
     atomic_word *slot = ctx_first_slot(ctx);
     uintptr_t word = word_below(ctx);
     bool complete = true;
+    bool in_block = false;
     for (;;) {
         uintptr_t held = word_load_seq_cst(slot); /* C3: pairs with S3 in children.c */
+        if (in_block)
+            look_ahead(slot);
         if (slot_is_link(held)) {
             slot = link_target(held);
+            in_block = slot_is_in_block(slot);
             if (slot)
                 continue;
             if (complete && ctx_kind(ctx) != KIND_VALUE)
                 word_store_release(&ctx->state, word | STATE_SWEPT);
             if (ctx == top)
                 return;
-            slot = ctx_slot(ctx) + 1;
+            slot = ctx_slot(ctx);
+            in_block = word_load_relaxed(&ctx->slot) & SLOT_STRIPED;
+            slot++;
             ctx = ctx_parent(ctx);
             word = word_below(ctx);
             continue;
@@ -202,6 +223,7 @@ static void walk(struct canopy_ctx *top, struct pass *pass)
             continue;
         ctx = child;
         slot = ctx_first_slot(ctx);
+        in_block = false;
         word = word_below(ctx);
     }
 }

@@ -112,6 +112,7 @@ struct stripe {
 
 _Static_assert(sizeof(struct line) == CACHE_LINE, "a line is a line");
 _Static_assert(sizeof(struct block) == BLOCK_BYTES, "a block is a block");
+_Static_assert(offsetof(struct block, slots) % CACHE_LINE == CACHE_LINE / 2, "slot_is_in_block");
 _Static_assert(sizeof(struct stripe) <= CACHE_LINE, "a stripe is a line");
 
 atomic_u64 stripe_epoch = {1};
@@ -378,14 +379,24 @@ void children_count_all(struct canopy_ctx *parent, bool records)
     }
 }
 
+static void refs_flag(struct canopy_ctx *ctx, uint64_t flag)
+{
+    uint64_t refs = u64_load_acquire(&ctx->refs);
+    while (!(refs & flag))
+        if (u64_cas_seq_cst(&ctx->refs, &refs, refs | flag))
+            break;
+}
+
 void children_watch(struct canopy_ctx *parent)
 {
-    uint64_t refs = u64_load_acquire(&parent->refs);
-    while (!(refs & REFS_WATCHED))
-        /* In the place of S1: who registers later sees it, or is seen below. */
-        if (u64_cas_seq_cst(&parent->refs, &refs, refs | REFS_WATCHED))
-            break;
+    /* In the place of S1: who registers later sees it, or is seen below. */
+    refs_flag(parent, REFS_WATCHED);
     children_count_all(parent, false);
+}
+
+void children_expect_records(struct canopy_ctx *parent)
+{
+    refs_flag(parent, REFS_RECORDS); /* C8: pairs with mark in cancel.c */
 }
 
 /* ----------------------------------------------------------------- unregister */

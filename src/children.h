@@ -38,6 +38,9 @@ void children_count_all(struct canopy_ctx *parent, bool records);
  */
 void children_watch(struct canopy_ctx *parent);
 
+/* Before a record is published: lets the winner of a cancel know that there are any. */
+void children_expect_records(struct canopy_ctx *parent);
+
 /* Tags a context that the caller keeps as looked at: it will be retired, not freed. */
 void children_look(struct canopy_ctx *ctx);
 

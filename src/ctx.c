@@ -244,7 +244,7 @@ void count_drop(struct canopy_ctx *ctx, struct handoff_node **dead)
     uint64_t refs = u64_fetch_add_acq_rel(&ctx->refs, -REFS_COUNT) - REFS_COUNT;
     if ((refs & REFS_WATCHED) && !(refs & REFS_COUNTED))
         futex_wake_all(futex_low_half(&ctx->refs)); /* wait_idle; only the address is used */
-    if ((refs & ~REFS_WATCHED) == 0) {
+    if ((refs & ~REFS_FLAGS) == 0) {
         ctx_node(ctx)->next = *dead;
         *dead = ctx_node(ctx);
     }
@@ -324,9 +324,9 @@ static bool release_leaf(struct canopy_ctx *ctx)
 {
     struct heap *heap = tls_heap;
     /* Acquire: earlier releases of other handles come before our reuse. */
-    if (u64_load_acquire(&ctx->refs) != REFS_HANDLE || word_load_acquire(&ctx->slot0) != 0 ||
-        word_load_acquire(&ctx->link) != SLOT_END || word_load_acquire(&ctx->aux) != 0 ||
-        (ctx->parent & PARENT_FLAGS) != KIND_CANCEL || !heap)
+    if ((u64_load_acquire(&ctx->refs) & ~REFS_RECORDS) != REFS_HANDLE ||
+        word_load_acquire(&ctx->slot0) != 0 || word_load_acquire(&ctx->link) != SLOT_END ||
+        word_load_acquire(&ctx->aux) != 0 || (ctx->parent & PARENT_FLAGS) != KIND_CANCEL || !heap)
         return false;
     uintptr_t slot = word_load_relaxed(&ctx->slot);
     uint64_t epoch = 0;

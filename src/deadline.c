@@ -365,7 +365,7 @@ bool canopy_set_deadline(canopy_ctx *ctx, int64_t deadline_ns)
 bool canopy_try_reset(canopy_ctx *ctx)
 {
     if (!ctx || ctx_kind(ctx) != KIND_CANCEL ||
-        (u64_load_acquire(&ctx->refs) & ~REFS_WATCHED) != REFS_HANDLE || !children_empty(ctx) ||
+        (u64_load_acquire(&ctx->refs) & ~REFS_FLAGS) != REFS_HANDLE || !children_empty(ctx) ||
         (word_load_acquire(&ctx->aux) & AUX_EXTENSION))
         return false;
     int64_t seen = i64_load_acquire(&ctx->deadline);

@@ -126,8 +126,10 @@ static inline uintptr_t ctx_state(const struct canopy_ctx *ctx)
 
 #define REFS_HANDLE  (UINT64_C(1) << 32)
 #define REFS_WATCHED (UINT64_C(1) << 31) /* somebody waits for idle: children are counted */
+#define REFS_RECORDS (UINT64_C(1) << 30) /* records were armed here: the winner looks for them */
 #define REFS_COUNT   (UINT64_C(1))
-#define REFS_COUNTED (REFS_WATCHED - 1) /* mask of the counted children */
+#define REFS_COUNTED (REFS_RECORDS - 1) /* mask of the counted children */
+#define REFS_FLAGS   (REFS_WATCHED | REFS_RECORDS)
 
 static inline uint64_t refs_handles(uint64_t refs)
 {
@@ -168,6 +170,12 @@ static inline struct canopy_ctx *slot_ctx(uintptr_t word)
 static inline atomic_word *link_target(uintptr_t link)
 {
     return (atomic_word *)(link & ~SLOT_FLAGS);
+}
+
+/* Whether a row of slots is a block's: those begin behind a header, all others at a line's. */
+static inline bool slot_is_in_block(const atomic_word *row)
+{
+    return ((uintptr_t)row & (CACHE_LINE - 1)) == CACHE_LINE / 2;
 }
 
 /* Where the children list of a context begins: a value layer's first slot holds its key. */

@@ -195,10 +195,11 @@ static void object_return(struct heap *heap, struct object *object)
     struct slab *slab = slab_of(object);
     if (slab_is_inherited(slab))
         return;
-    if (slab->heap == heap)
-        slab_put(&heap->pools[slab->class], slab, object);
+    struct pool *pool = &slab->heap->pools[slab->class];
+    if (heap && slab->heap == heap)
+        slab_put(pool, slab, object);
     else
-        handoff_push(&slab->heap->pools[slab->class].remote, (struct handoff_node *)object);
+        handoff_push(&pool->remote, (struct handoff_node *)object);
 }
 
 void pool_overflow(struct heap *heap, enum object_class class)

@@ -120,7 +120,7 @@ static void *reclaimer_main(void *arg)
             futex_wait(&retired.value, done, CANOPY_NEVER);
         nanosleep(&gather, NULL);
         done = u32_load_acquire(&retired);
-        struct handoff_node *taken[QUEUES];
+        struct handoff_node *taken[QUEUES] = {NULL};
         unsigned n = 0;
         for (struct retire_queue *q = queues; q; q = q->next)
             taken[n++] = handoff_take_all(&q->pending);

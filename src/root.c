@@ -100,7 +100,7 @@ int canopy_root_advance(canopy_ctx *root, int64_t now_ns, int64_t *next_ns)
     int64_t due_ns = i64_load_seq_cst(&domain->due_ns);
     if (due_ns <= now_ns) {
         rcu_read_begin();
-        due_ns = expire_domain(domain, now_ns, now_ns, &pass);
+        expire_domain(domain, now_ns, now_ns, &pass);
         rcu_read_end();
         deliver(&pass, NULL);
         due_ns = i64_load_seq_cst(&domain->due_ns); /* callbacks may have armed */

@@ -10,17 +10,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#if defined(__SANITIZE_THREAD__)
-#define UNDER_THREAD_SANITIZER 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define UNDER_THREAD_SANITIZER 1
-#endif
-#endif
-#ifndef UNDER_THREAD_SANITIZER
-#define UNDER_THREAD_SANITIZER 0
-#endif
-
 /* ThreadSanitizer otherwise ends a child that starts a thread. */
 __attribute__((visibility("default"))) const char *__tsan_default_options(void);
 const char *__tsan_default_options(void)
@@ -410,7 +399,7 @@ static void keep_busy(void *arg)
 TEST(p40_a_child_of_a_process_with_busy_threads_may_use_contexts)
 {
     enum { threads_n = 3 };
-    if (UNDER_THREAD_SANITIZER) /* its allocator's locks stay locked in the child */
+    if (UNDER_SANITIZER) /* the locks of its allocator may stay locked in the child */
         skip();
     struct busy busy = {0};
     struct thread threads[threads_n];
