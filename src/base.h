@@ -76,6 +76,13 @@ static inline void futex_wait(uint32_t *word, uint32_t expected, int64_t until_n
             until_ns == CANOPY_NEVER ? NULL : &ts, NULL, FUTEX_BITSET_MATCH_ANY);
 }
 
+/* A short sleep. Like futex_wait, and unlike nanosleep, no point at which a thread is cancelled. */
+static inline void pause_ns(long ns)
+{
+    struct timespec moment = {0, ns};
+    syscall(SYS_nanosleep, &moment, NULL);
+}
+
 /* Wakes everybody on `word`; only the address is used, nothing is read. */
 static inline void futex_wake_all(const void *word)
 {

@@ -11,6 +11,11 @@
 
 #include <errno.h>
 
+void record_settle(struct canopy_callback *record)
+{
+    u32_store_release(record_settled(record), 1); /* R4 */
+}
+
 int record_arm(struct canopy_callback *record, const canopy_ctx *ctx, struct heap *heap,
                uintptr_t *state)
 {
@@ -31,24 +36,35 @@ int record_arm(struct canopy_callback *record, const canopy_ctx *ctx, struct hea
         return -ENOMEM;
     }
     *state = ctx_registered(scope, record_slot(record), true);
-    u32_store_release(record_settled(record), 1); /* R4 */
     return 0;
 }
 
-/* Lets go of what an armed record held; `tags` are those its slot had. */
-static void record_let_go(const canopy_ctx *ctx, uintptr_t tags)
+/*
+ * What an armed record holds. To be read while the slot is still its own: as soon
+ * as that is clear the context may be gone, unless it was counted.
+ */
+struct holding {
+    const canopy_ctx *ctx;
+    struct canopy_ctx *scope;
+};
+
+static struct holding record_holding(const struct canopy_callback *record)
 {
-    struct canopy_ctx *scope = ctx_scope(ctx);
-    bool layered = scope != ctx;
+    return (struct holding){record->canopy_ctx_, ctx_scope(record->canopy_ctx_)};
+}
+
+/* `tags` are those that the slot had. */
+static void let_go(struct holding holding, uintptr_t tags)
+{
     if (tags & SLOT_COUNTED)
-        refs_drop(scope, REFS_HANDLE);
-    if (layered)
-        canopy_release(ctx);
+        refs_drop(holding.scope, REFS_COUNT);
+    if (holding.scope != holding.ctx)
+        canopy_release(holding.ctx);
 }
 
 bool record_disarm(struct canopy_callback *record)
 {
-    const canopy_ctx *ctx = record->canopy_ctx_;
+    struct holding holding = {NULL, NULL};
     uintptr_t word = record_word(record);
     bool out = false;
     rcu_read_begin(); /* R3 */
@@ -56,6 +72,8 @@ bool record_disarm(struct canopy_callback *record)
     if (phase == RECORD_ARMED) {
         atomic_word *slot = record_slot(record);
         uintptr_t seen = word;
+        /* Of use only if we get the record out: then it was its own until that moment. */
+        holding = record_holding(record);
         do {
             out = word_cas_acq_rel(slot, &seen, 0);
         } while (!out && (seen & ~SLOT_COUNTED) == word);
@@ -68,7 +86,7 @@ bool record_disarm(struct canopy_callback *record)
     if (!out)
         return false;
     u32_store_release(record_state(record), RECORD_IDLE);
-    record_let_go(ctx, word & SLOT_COUNTED);
+    let_go(holding, word & SLOT_COUNTED);
     return true;
 }
 
@@ -82,18 +100,17 @@ static void record_done(struct canopy_callback *record)
 /* R4: a few instructions of another thread, unless that is not running just now. */
 static void record_await_settled(struct canopy_callback *record)
 {
-    struct timespec moment = {0, 1000};
     while (unlikely(!u32_load_acquire(record_settled(record))))
-        nanosleep(&moment, NULL);
+        pause_ns(1000);
 }
 
 /* After delivery: the slot is free, the context let go. */
 static void record_finish(struct canopy_callback *record)
 {
     record_await_settled(record);
-    const canopy_ctx *ctx = record->canopy_ctx_;
+    struct holding holding = record_holding(record);
     uintptr_t tags = word_exchange_acq_rel(record_slot(record), 0);
-    record_let_go(ctx, tags);
+    let_go(holding, tags);
     record_done(record);
 }
 
@@ -164,17 +181,19 @@ int canopy_after_func(const canopy_ctx *ctx, canopy_callback *record, void (*fn)
         u32_store_relaxed(record_state(record), RECORD_IDLE);
         return -ENOMEM;
     }
+    bool ours = false;
     if (unlikely(!state_is_live(state))) {
         struct pass pass;
         pass_init(&pass, thread_self());
         rcu_read_begin();
         /* The slot is still ours to look at only if no claimer was faster: see R3. */
-        bool ours = u32_load_acquire(record_state(record)) == RECORD_ARMED &&
-                    record_claim(record_slot(record), record, &pass);
+        ours = u32_load_acquire(record_state(record)) == RECORD_ARMED &&
+               record_claim(record_slot(record), record, &pass);
         rcu_read_end();
-        if (ours)
-            callback_run(record);
     }
+    record_settle(record); /* from here on the record is touched only if it is ours to run */
+    if (ours)
+        callback_run(record);
     return 0;
 }
 

@@ -24,6 +24,9 @@ void callback_run(struct canopy_callback *record);
 int record_arm(struct canopy_callback *record, const canopy_ctx *ctx, struct heap *heap,
                uintptr_t *state);
 
+/* The armer's last touch of a record that it armed; without it nobody lets go of the context. */
+void record_settle(struct canopy_callback *record);
+
 /* Takes an armed record out: false when it is claimed. */
 bool record_disarm(struct canopy_callback *record);
 

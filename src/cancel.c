@@ -70,24 +70,21 @@ static void claim_records(struct canopy_ctx *ctx, struct pass *pass)
     /* Records of before a fork are the parent process's to run. */
     if (unlikely(u32_load_relaxed(&fork_generation)) && slab_is_inherited(slab_of(ctx)))
         return;
-    for (atomic_word *slot = &ctx->slot0;;) {
+    rcu_read_begin(); /* blocks may be trimmed under us */
+    for (atomic_word *slot = &ctx->slot0; slot;) {
         uintptr_t word = word_load_seq_cst(slot); /* C3: pairs with S3 in children.c */
-        if (slot_is_link(word)) {
-            slot = link_target(word);
-            if (!slot)
-                return;
-            continue;
-        }
         if (slot_is_callback(word))
             record_claim(slot, NULL, pass);
-        slot++;
+        slot = slot_is_link(word) ? link_target(word) : slot + 1;
     }
+    rcu_read_end();
 }
 
 /* C1. True: won. */
 static bool state_set(struct canopy_ctx *ctx, uintptr_t word)
 {
-    uintptr_t state = word_load_relaxed(&ctx->state);
+    /* Acquire: who loses goes on to look at the slots, which must not come before. */
+    uintptr_t state = word_load_acquire(&ctx->state);
     while (state_is_live(state)) {
         if (!word_cas_seq_cst(&ctx->state, &state, word)) /* C1: pairs with C2, C4, C6, C7 */
             continue;
@@ -279,6 +276,9 @@ bool cancel_tree(struct canopy_ctx *ctx, uintptr_t word, struct pass *pass)
             merged_tree(entered, pass);
         tree(ctx, word, pass);
     }
+    /* Inputs met just now came after C1: their constructors end what they stand for. */
+    pass->inputs = NULL;
+    pass->foreign_count = 0;
     rcu_read_end();
     return won;
 }

@@ -6,7 +6,7 @@
  * ends with a link word: to the next row, or the end.
  *
  *     context: slot0, link ──► line: 7 slots, link ──► end          (small)
- *     context: slot0, link ──► block: 60 slots, link ──► block ... ──► line ──► end
+ *     context: slot0, link ──► block: 59 slots, link ──► block ... ──► line ──► end
  *                              └────── a stripe ──────┘ └ another ┘  (hot)
  *
  * A parent stays small until its line is full or two threads fall over each
@@ -349,7 +349,10 @@ static atomic_word *next_occupied(atomic_word *slot, uintptr_t *word)
 bool children_empty(const struct canopy_ctx *parent)
 {
     uintptr_t word;
-    return next_occupied(ctx_first_slot(ctx_mutable(parent)), &word) == NULL;
+    rcu_read_begin(); /* blocks may be trimmed under us */
+    bool empty = next_occupied(ctx_first_slot(ctx_mutable(parent)), &word) == NULL;
+    rcu_read_end();
+    return empty;
 }
 
 void children_count_slot(struct canopy_ctx *parent, atomic_word *slot, bool records)
@@ -358,12 +361,11 @@ void children_count_slot(struct canopy_ctx *parent, atomic_word *slot, bool reco
     while (word != 0 && !(word & SLOT_COUNTED)) {
         if (slot_is_callback(word) && !records)
             return;
-        uint64_t unit = slot_is_callback(word) ? REFS_HANDLE : REFS_COUNT;
-        u64_fetch_add_relaxed(&parent->refs, unit); /* before the tag, so never short */
+        u64_fetch_add_relaxed(&parent->refs, REFS_COUNT); /* before the tag, so never short */
         if (word_cas_acq_rel(slot, &word, word | SLOT_COUNTED))
             return;
         /* The caller keeps the parent, so this is never the last one. */
-        uint64_t refs = u64_fetch_add_acq_rel(&parent->refs, -unit) - unit;
+        uint64_t refs = u64_fetch_add_acq_rel(&parent->refs, -REFS_COUNT) - REFS_COUNT;
         if ((refs & REFS_WATCHED) && !(refs & REFS_COUNTED))
             futex_wake_all(futex_low_half(&parent->refs));
     }
@@ -373,10 +375,12 @@ void children_count_all(struct canopy_ctx *parent, bool records)
 {
     uintptr_t word;
     atomic_word *slot = ctx_first_slot(parent);
+    rcu_read_begin(); /* blocks may be trimmed under us */
     while ((slot = next_occupied(slot, &word)) != NULL) {
         children_count_slot(parent, slot, records);
         slot++;
     }
+    rcu_read_end();
 }
 
 static void refs_flag(struct canopy_ctx *ctx, uint64_t flag)

@@ -26,8 +26,7 @@ bool children_empty(const struct canopy_ctx *parent);
 
 /*
  * Turns the reference that an occupied slot is into a counted one, for one slot
- * or for all. A counted context adds to the count, a counted record to the
- * handles. With `records` false records are left alone.
+ * or for all. With `records` false records are left alone.
  */
 void children_count_slot(struct canopy_ctx *parent, atomic_word *slot, bool records);
 void children_count_all(struct canopy_ctx *parent, bool records);

@@ -49,6 +49,12 @@ static void construct(void *memory)
     word_store_relaxed(&ctx->link, SLOT_END);
 }
 
+static void forget(void *memory)
+{
+    struct canopy_ctx *ctx = memory;
+    u64_store_relaxed(&ctx->refs, 0);
+}
+
 bool limit_take(struct domain *domain)
 {
     if (likely(domain->max_live == 0))
@@ -245,7 +251,7 @@ void count_drop(struct canopy_ctx *ctx, struct handoff_node **dead)
     if ((refs & REFS_WATCHED) && !(refs & REFS_COUNTED))
         futex_wake_all(futex_low_half(&ctx->refs)); /* wait_idle; only the address is used */
     if ((refs & ~REFS_FLAGS) == 0) {
-        ctx_node(ctx)->next = *dead;
+        handoff_link(ctx_node(ctx), *dead);
         *dead = ctx_node(ctx);
     }
 }
@@ -276,7 +282,7 @@ static void end_all(struct handoff_node *dead)
 {
     while (dead) {
         struct canopy_ctx *ctx = node_ctx(dead);
-        dead = dead->next;
+        dead = handoff_next(dead);
         if (must_end_elsewhere(ctx) && ctx_hooks.end_elsewhere(ctx))
             continue;
         finish(ctx);
@@ -291,7 +297,7 @@ static void end_all(struct handoff_node *dead)
 
 void ctx_end_now(struct canopy_ctx *ctx)
 {
-    ctx_node(ctx)->next = NULL;
+    handoff_link(ctx_node(ctx), NULL);
     end_all(ctx_node(ctx));
 }
 
@@ -378,6 +384,7 @@ void ctx_retire(struct canopy_ctx *ctx)
 void ctx_init(void)
 {
     pool_construct_ctx = construct;
+    pool_forget_ctx = forget;
     rcu_queue_register(&ctx_queue);
     children_init();
 }

@@ -247,7 +247,7 @@ int64_t expire_domain(struct domain *domain, int64_t now_ns, int64_t horizon_ns,
     struct slab *slab =
         (struct slab *)word_load_acquire(&domain->slabs); /* P1: pairs with slab_new */
     for (; slab; slab = (struct slab *)word_load_acquire(&slab->domain_next)) {
-        if (slab_is_inherited(slab))
+        if (slab->class != CLASS_CTX || slab_is_inherited(slab))
             continue;                                     /* a fork's parent process fires these */
         int64_t due_ns = i64_load_seq_cst(&slab->due_ns); /* D4, two levels up */
         if (due_ns <= horizon_ns)

@@ -16,6 +16,8 @@ _Static_assert(offsetof(struct handoff, head) == offsetof(ck_stack_t, head), "st
 
 void handoff_push_raw(struct handoff *to, struct handoff_node *node)
 {
+    /* ck orders stores before the push; what we read before must come before it, too. */
+    ck_pr_fence_release();
     ck_stack_push_upmc((ck_stack_t *)to, (ck_stack_entry_t *)node);
 }
 
@@ -24,5 +26,7 @@ struct handoff_node *handoff_take_all_raw(struct handoff *from)
     /* An empty stack is the common case, and a load keeps its line shared. */
     if (ck_pr_load_ptr(&from->head) == NULL)
         return NULL;
-    return (struct handoff_node *)ck_stack_batch_pop_upmc((ck_stack_t *)from);
+    struct handoff_node *list = (void *)ck_stack_batch_pop_upmc((ck_stack_t *)from);
+    ck_pr_fence_acquire();
+    return list;
 }

@@ -8,11 +8,26 @@
 
 #include <stddef.h>
 
+#include "atomic.h"
 #include "sanitizer.h"
 
 struct handoff_node {
     struct handoff_node *next;
 };
+
+/*
+ * Links are atomic, relaxed: a dead context is linked through a word that a walker
+ * may still look at, for a flag that it then finds to mean nothing.
+ */
+static inline struct handoff_node *handoff_next(const struct handoff_node *node)
+{
+    return (struct handoff_node *)word_load_relaxed((const atomic_word *)(const void *)&node->next);
+}
+
+static inline void handoff_link(struct handoff_node *node, struct handoff_node *next)
+{
+    word_store_relaxed((atomic_word *)(void *)&node->next, (uintptr_t)next);
+}
 
 /* Zeroed is empty. The layout is ck_stack's, which handoff.c asserts. */
 struct handoff {
@@ -44,8 +59,8 @@ static inline struct handoff_node *handoff_reverse(struct handoff_node *list)
 {
     struct handoff_node *reversed = NULL;
     while (list) {
-        struct handoff_node *next = list->next;
-        list->next = reversed;
+        struct handoff_node *next = handoff_next(list);
+        handoff_link(list, reversed);
         reversed = list;
         list = next;
     }

@@ -15,10 +15,11 @@
 
 static void fork_prepare(void)
 {
+    /* First, since it waits for grace periods, and read sections may wait for our locks. */
+    rcu_fork_prepare();
     pthread_mutex_lock(&signals_lock);
     pthread_mutex_lock(&merge_lock);
     pthread_mutex_lock(&library_lock);
-    rcu_fork_prepare();
 }
 
 static void fork_release(void)
@@ -30,8 +31,8 @@ static void fork_release(void)
 
 static void fork_parent(void)
 {
-    rcu_fork_parent();
     fork_release();
+    rcu_fork_parent();
 }
 
 static void fork_child(void)

@@ -15,6 +15,9 @@
 
 static const uint32_t class_bytes[CLASS_COUNT] = {CACHE_LINE, CACHE_LINE, BLOCK_BYTES};
 
+/* A few empty slabs stay, so that an ebb that a flood follows does not give and take. */
+#define EMPTY_SLABS_KEPT 4
+
 /* A slab is a little short of its alignment, so that malloc's own header shares its last page. */
 #define SLAB_ALLOCATED_BYTES (SLAB_BYTES - CACHE_LINE)
 
@@ -42,6 +45,7 @@ struct domain default_domain = {
 
 __thread struct heap *tls_heap __attribute__((tls_model("initial-exec")));
 void (*pool_construct_ctx)(void *object);
+void (*pool_forget_ctx)(void *object);
 
 /* Heaps in other domains than the default one, a few remembered by the domain's id. */
 #define TLS_ENTRIES 4
@@ -104,6 +108,7 @@ static struct slab *slab_new(struct heap *heap, enum object_class class)
     for (unsigned i = 0; i < SLAB_GROUPS; i++)
         i64_store_relaxed(&slab->group_due_ns[i], CANOPY_NEVER);
     avail_add(&heap->pools[class], slab);
+    heap->pools[class].empty_slabs++;
     pthread_mutex_lock(&library_lock);
     struct slab *first = (struct slab *)word_load_relaxed(&domain->slabs);
     word_store_relaxed(&slab->domain_next, (uintptr_t)first);
@@ -140,8 +145,11 @@ static void slab_put(struct pool *pool, struct slab *slab, struct object *object
     slab->used--;
     if (!slab->is_avail)
         avail_add(pool, slab);
-    /* One slab that can give stays, so that a thread at rest does not give and take. */
-    else if (slab->used == 0 && (slab->avail_next || slab->avail_previous))
+    if (slab->used > 0)
+        return;
+    if (pool->empty_slabs < EMPTY_SLABS_KEPT)
+        pool->empty_slabs++;
+    else
         slab_retire(slab);
 }
 
@@ -164,6 +172,8 @@ bool pool_refill(struct heap *heap, enum object_class class)
         slab = slab_new(heap, class);
     if (!slab)
         return false;
+    if (slab->used == 0)
+        pool->empty_slabs--;
     uint32_t size = class_bytes[class];
     uint32_t fresh = u32_load_relaxed(&slab->fresh_bytes);
     while (pool->loaded.count < MAGAZINE_LIMIT / 2) {
@@ -196,10 +206,13 @@ static void object_return(struct heap *heap, struct object *object)
     if (slab_is_inherited(slab))
         return;
     struct pool *pool = &slab->heap->pools[slab->class];
-    if (heap && slab->heap == heap)
+    if (heap && slab->heap == heap) {
         slab_put(pool, slab, object);
-    else
-        handoff_push(&pool->remote, (struct handoff_node *)object);
+        return;
+    }
+    if (slab->class == CLASS_CTX)
+        pool_forget_ctx(object);
+    handoff_push(&pool->remote, (struct handoff_node *)object);
 }
 
 void pool_overflow(struct heap *heap, enum object_class class)
@@ -390,6 +403,7 @@ void pool_fork_child(void)
     for (struct domain *d = &default_domain; d; d = (struct domain *)word_load_relaxed(&d->next)) {
         d->heaps = NULL;
         i64_store_relaxed(&d->due_ns, CANOPY_NEVER);
+        u64_store_relaxed(&d->retired, 0); /* rcu_fork_child forgets what was under way */
     }
     tls_heap = NULL;
     memset(tls_entries, 0, sizeof tls_entries);

@@ -92,6 +92,7 @@ struct pool {
     struct magazine loaded; /* what alloc and free work on */
     struct magazine spare;  /* empty, or full: so a change of direction costs nothing */
     struct slab *avail;     /* slabs with something to give */
+    unsigned empty_slabs;   /* of those, the ones of which nothing is in use any more */
     struct handoff remote __attribute__((aligned(CACHE_LINE))); /* freed by others */
 };
 
@@ -140,6 +141,8 @@ void pool_overflow(struct heap *heap, enum object_class class);
 
 /* Makes zeroed memory a free context; set by the layer that knows how. */
 extern void (*pool_construct_ctx)(void *object);
+/* Makes a free context that goes to another heap forget what only this heap may use. */
+extern void (*pool_forget_ctx)(void *object);
 
 /*
  * An object, its bytes as pool_free left them but for the first word (fresh

@@ -15,15 +15,15 @@
  *   R2 done: the exchange to DONE is the last touch of the record, and a
  *      release; pairs with the acquire load in join, after which the record is
  *      its owner's again. Only the address is used afterwards, for the wake.
+ *   R3 stop loads the word inside a read section, and touches the slot only if
+ *      it is ARMED. The claimer stores CLAIMED before it clears the slot, so a
+ *      section that does not see it began before the slot's memory could go back
+ *      to the allocator. It may have become a slot of somebody else's by then,
+ *      which the compare-and-swap from this record's address leaves alone.
  *   R4 settled: who arms a record still looks at the context after it published
  *      the record; it stores `settled` when it has. Who ran the callback waits for
  *      that before it lets go of the context, which fn may have given up. Without
  *      it the context could be freed under canopy_after_func.
- *   R3 stop loads the word inside a read section, and touches the slot only if
- *      it is ARMED: the CLAIMED of R1 was stored inside the claimer's read
- *      section, before the slot could be cleared, so before the memory of the
- *      slot could be retired; a section that does not see it ends before that
- *      memory goes.
  */
 #ifndef CANOPY_RECORD_H
 #define CANOPY_RECORD_H
@@ -95,7 +95,8 @@ static inline bool record_claim(atomic_word *slot, const struct canopy_callback 
         record->canopy_next = NULL;
         *pass->last = record;
         pass->last = &record->canopy_next;
-        u64_store_relaxed(record_runner(record), pass->runner);
+        /* A wait's record is delivered by the claimer itself, on whichever thread. */
+        u64_store_relaxed(record_runner(record), record_is_wait(record) ? 0 : pass->runner);
         if (u32_exchange_acq_rel(record_state(record), RECORD_CLAIMED) & RECORD_AWAITED) /* R1 */
             futex_wake_all(&record->canopy_state);
         return true;

@@ -23,7 +23,8 @@ static bool config_read(const canopy_config *config, canopy_config *known)
         if (*tail)
             return false;
     return !known->allocate == !known->release &&
-           (known->clock == CANOPY_CLOCK_LIBRARY || known->clock == CANOPY_CLOCK_HOST);
+           (known->clock == CANOPY_CLOCK_LIBRARY ||
+            (known->clock == CANOPY_CLOCK_HOST && known->now_ns >= 0));
 }
 
 canopy_ctx *canopy_root_new(const canopy_config *config)
@@ -75,10 +76,9 @@ int canopy_root_free(canopy_ctx *root)
         return -EBUSY;
     /* Nothing is left that could begin to use the domain; who still does is in a section. */
     domain_remove(domain);
-    struct timespec moment = {0, NS_PER_SECOND / 1000};
-    do {
-        rcu_wait();
-    } while (u64_load_acquire(&domain->retired) && nanosleep(&moment, NULL) <= 0);
+    rcu_wait();
+    while (u64_load_acquire(&domain->retired)) /* pairs with domain_let_go */
+        pause_ns(NS_PER_SECOND / 1000);
     uintptr_t aux = word_load_acquire(&root->aux);
     if (aux & AUX_EXTENSION)
         extension_close(aux_extension(aux));
@@ -92,6 +92,8 @@ int canopy_root_advance(canopy_ctx *root, int64_t now_ns, int64_t *next_ns)
     if (!root || ctx_kind(root) != KIND_ROOT || !ctx_domain(root)->host_clock)
         return -EINVAL;
     struct domain *domain = ctx_domain(root);
+    if (now_ns == CANOPY_NEVER)
+        now_ns--; /* the end of time, at which what is never due is not due either */
     if (now_ns > i64_load_relaxed(&domain->now_ns))
         i64_store_release(&domain->now_ns, now_ns);
     now_ns = i64_load_relaxed(&domain->now_ns);

@@ -40,6 +40,14 @@ static uint64_t signal_bit(int number)
     return UINT64_C(1) << (number - 1);
 }
 
+/* What arrived before is no business of a context that comes after. */
+static void forget_arrived(int number)
+{
+    uint64_t bits = u64_load_relaxed(&arrived);
+    while (!u64_cas_acq_rel(&arrived, &bits, bits & ~signal_bit(number)))
+        ;
+}
+
 static void handler(int number)
 {
     int saved_errno = errno;
@@ -79,6 +87,7 @@ static int source_watch(int number)
     if (!source->ctx)
         return errno;
     if (source->watchers == 0) {
+        forget_arrived(number);
         struct sigaction ours = {.sa_handler = handler, .sa_flags = SA_RESTART};
         sigfillset(&ours.sa_mask);
         if (sigaction(number, &ours, &source->before) != 0)
@@ -153,27 +162,29 @@ canopy_ctx *canopy_with_signals(const canopy_ctx *parent, const int signals[], s
     return NULL;
 }
 
-/* On the clock's thread: ends the sources of what arrived; they are let go afterwards. */
+/* On the clock's thread: what arrived and is to be ended; let go of afterwards. */
 static canopy_ctx *ended[SIGNALS + 1];
 static unsigned ended_count;
 
 static void poll(struct pass *pass)
 {
+    const canopy_cause *causes[SIGNALS + 1];
     if (u64_load_relaxed(&arrived) == 0)
         return;
+    /* Bits and sources in one step, or a bit could end a source that came after it. */
+    pthread_mutex_lock(&signals_lock);
     uint64_t bits = u64_exchange_acq_rel(&arrived, 0); /* Y1 */
     for (int number = 1; number <= SIGNALS; number++) {
-        if (!(bits & signal_bit(number)))
+        struct source *source = &sources[number];
+        if (!(bits & signal_bit(number)) || !source->ctx)
             continue;
-        pthread_mutex_lock(&signals_lock);
-        canopy_ctx *ctx = sources[number].ctx;
-        sources[number].ctx = NULL;
-        pthread_mutex_unlock(&signals_lock);
-        if (!ctx)
-            continue;
-        cancel_tree(ctx, state_word(&sources[number].cause, STATE_CANCELED), pass);
-        ended[ended_count++] = ctx;
+        causes[ended_count] = &source->cause;
+        ended[ended_count++] = source->ctx;
+        source->ctx = NULL;
     }
+    pthread_mutex_unlock(&signals_lock);
+    for (unsigned i = 0; i < ended_count; i++)
+        cancel_tree(ended[i], state_word(causes[i], STATE_CANCELED), pass);
 }
 
 static void done(void)

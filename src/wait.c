@@ -93,6 +93,7 @@ static int wait_records(const canopy_ctx *const ctxs[], size_t n, int64_t until_
             room = false;
             break;
         }
+        record_settle(&records[armed]);
         if (!state_is_live(state))
             index = (int)armed;
     }

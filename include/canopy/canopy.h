@@ -138,7 +138,7 @@ typedef struct canopy_config {
  * A root of one's own: its own memory, limits and clock. NULL config: all
  * defaults. It can be cancelled, like any context that is not background.
  * Errors: EINVAL (size too small, one hook without the other, unknown clock, a
- * non-zero tail), ENOMEM. Ownership: canopy_root_free; release and end on the
+ * negative now_ns, a non-zero tail), ENOMEM. Ownership: canopy_root_free; release and end on the
  * handle never take the root's own reference. May block.
  */
 CANOPY_API CANOPY_MUST_USE canopy_ctx *canopy_root_new(const canopy_config *config);

@@ -420,3 +420,68 @@ TEST(p40_a_child_of_a_process_with_busy_threads_may_use_contexts)
     fixture_close(&busy.fixture);
     assert_int_equal(atomic_load(&busy.destroyed), atomic_load(&busy.rounds));
 }
+
+static void free_an_inherited_root(void *root)
+{
+    require(canopy_root_free(root) == 0);
+}
+
+TEST(p40_a_child_may_free_an_inherited_root)
+{
+    canopy_ctx *root = canopy_root_new(NULL);
+    for (int i = 0; i < 10; i++) {
+        /* Cancelled children are on their way through a grace period when we fork. */
+        canopy_ctx *parent = canopy_with_cancel(root);
+        canopy_ctx *child = canopy_with_cancel(parent);
+        canopy_cancel(parent);
+        canopy_release(child);
+        canopy_release(parent);
+        in_child(free_an_inherited_root, root);
+    }
+    assert_true(eventually(canopy_root_free(root) == 0, SOON));
+}
+
+static void nothing(void *unused)
+{
+    (void)unused;
+}
+
+static void make_and_release_in_roots(void *over)
+{
+    canopy_ctx *roots[8];
+    for (size_t i = 0; i < 8; i++)
+        roots[i] = canopy_root_new(NULL);
+    while (!atomic_load((atomic_bool *)over))
+        for (size_t i = 0; i < 8; i++)
+            canopy_release(canopy_with_cancel(roots[i]));
+    for (size_t i = 0; i < 8; i++)
+        assert_true(eventually(canopy_root_free(roots[i]) == 0, SOON));
+}
+
+static void cancel_families(void *over)
+{
+    while (!atomic_load((atomic_bool *)over)) {
+        canopy_ctx *parent = canopy_with_cancel(canopy_background());
+        canopy_ctx *child = canopy_with_cancel(parent);
+        canopy_cancel(parent);
+        canopy_release(child);
+        canopy_release(parent);
+        pause_ns(MICROSECONDS(200));
+    }
+}
+
+/* Grace periods, read sections that want memory, and forks: each may wait for the next. */
+TEST(p40_fork_beside_grace_periods_does_not_deadlock)
+{
+    if (UNDER_SANITIZER) /* the locks of its allocator may stay locked in the child */
+        skip();
+    atomic_bool over = false;
+    struct thread threads[2];
+    thread_start(&threads[0], make_and_release_in_roots, &over);
+    thread_start(&threads[1], cancel_families, &over);
+    for (int64_t end_ns = now_ns() + SECONDS(2); now_ns() < end_ns;)
+        in_child(nothing, NULL);
+    atomic_store(&over, true);
+    thread_join(&threads[0]);
+    thread_join(&threads[1]);
+}

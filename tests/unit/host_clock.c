@@ -256,3 +256,37 @@ TEST(p18_host_clock_beside_busy_threads_is_never_early)
     canopy_end(last);
     fixture_close(&host.fixture);
 }
+
+TEST(core_the_end_of_a_hosts_time_ends_what_has_a_deadline_and_nothing_else)
+{
+    struct fixture f;
+    fixture_open(&f, CANOPY_CLOCK_HOST);
+    canopy_ctx *parent = canopy_with_cancel(f.root);
+    canopy_ctx *children[20]; /* more than lie beside each other: rows of slots are made */
+    for (size_t i = 0; i < 20; i++)
+        children[i] = canopy_with_cancel(parent);
+    canopy_ctx *due = canopy_with_timeout(parent, 5);
+    for (size_t i = 0; i < 20; i += 3)
+        canopy_release(children[i]);
+    assert_int_equal(canopy_root_advance(f.root, CANOPY_NEVER, NULL), 0);
+    assert_int_equal(canopy_err(due), -ETIMEDOUT);
+    assert_live(parent);
+    canopy_cancel(parent);
+    for (size_t i = 0; i < 20; i++) {
+        if (i % 3 == 0)
+            continue;
+        assert_true(canopy_done(children[i]));
+        canopy_release(children[i]);
+    }
+    canopy_release(due);
+    canopy_release(parent);
+    fixture_close(&f);
+}
+
+TEST(core_a_hosts_clock_does_not_start_before_zero)
+{
+    canopy_config config = {.size = sizeof config, .clock = CANOPY_CLOCK_HOST, .now_ns = -1};
+    errno = 0;
+    assert_null(canopy_root_new(&config));
+    assert_int_equal(errno, EINVAL);
+}

@@ -392,3 +392,16 @@ TEST(p37_threads_watch_and_end_while_signals_arrive)
         thread_join(&threads[i]);
     assert_true(disposition(SIGUSR1).sa_handler == on_signal_later);
 }
+
+TEST(p37_a_signal_that_ended_one_context_does_not_end_the_next)
+{
+    const int number = SIGUSR1;
+    for (int i = 0; i < 50; i++) {
+        canopy_ctx *first = canopy_with_signals(canopy_background(), &number, 1);
+        assert_int_equal(raise(number), 0);
+        canopy_end(first); /* whether or not the signal has got through to it */
+        canopy_ctx *next = canopy_with_signals(canopy_background(), &number, 1);
+        assert_false(canopy_wait(next, now_ns() + MILLISECONDS(2)));
+        canopy_end(next);
+    }
+}
