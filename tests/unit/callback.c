@@ -208,18 +208,6 @@ TEST(p28_of_100000_on_one_context_each_runs_once_in_bounded_stack)
     fixture_close(&fixture);
 }
 
-struct race {
-    struct meeting meeting;
-    canopy_ctx *ctx;
-};
-
-static void race_cancel(void *arg)
-{
-    struct race *race = arg;
-    meet(&race->meeting);
-    canopy_cancel(race->ctx);
-}
-
 TEST(p28_registering_beside_a_cancel_runs_it_exactly_once)
 {
     for (unsigned round = 0; round < SCALED(5000, 500); round++) {

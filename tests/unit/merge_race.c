@@ -57,7 +57,7 @@ TEST(p27_ending_it_takes_it_off_every_input)
 
 /* ------------------------------------------------------------------- races */
 
-struct race {
+struct merge_race {
     struct meeting meeting;
     canopy_ctx *inputs[2];
     canopy_ctx *merged;
@@ -67,7 +67,7 @@ struct race {
 
 static void cancel_first(void *arg)
 {
-    struct race *race = arg;
+    struct merge_race *race = arg;
     meet(&race->meeting);
     canopy_cancel_cause(race->inputs[0], race->causes[0]);
     assert_true(canopy_done(race->merged));
@@ -76,7 +76,7 @@ static void cancel_first(void *arg)
 
 static void cancel_second(void *arg)
 {
-    struct race *race = arg;
+    struct merge_race *race = arg;
     meet(&race->meeting);
     canopy_cancel_cause(race->inputs[1], race->causes[1]);
     assert_true(canopy_done(race->merged));
@@ -88,7 +88,7 @@ static void race_two_inputs(struct fixture *fixture, bool same_input)
 {
     const canopy_cause *causes[2] = {CANOPY_CAUSE(-1, "one"), CANOPY_CAUSE(-2, "two")};
     for (unsigned round = 0; round < SCALED(3000, 400); round++) {
-        struct race race = {.meeting.parties = 2};
+        struct merge_race race = {.meeting.parties = 2};
         struct thread other;
         memcpy(race.causes, causes, sizeof causes);
         race.inputs[0] = canopy_with_cancel(fixture->root);

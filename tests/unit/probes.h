@@ -61,6 +61,19 @@ static inline void open_gate_later(void *arg)
     atomic_store(&gate->open, true);
 }
 
+/* A cancel on another thread that begins when both are there. */
+struct race {
+    struct meeting meeting;
+    canopy_ctx *ctx;
+};
+
+static inline void race_cancel(void *arg)
+{
+    struct race *race = arg;
+    meet(&race->meeting);
+    canopy_cancel(race->ctx);
+}
+
 struct thread_name {
     char text[32];
 };

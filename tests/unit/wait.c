@@ -34,18 +34,6 @@ TEST(p33_wait_gives_up_at_its_time_and_never_before)
     canopy_end(ctx);
 }
 
-struct race {
-    struct meeting meeting;
-    canopy_ctx *ctx;
-};
-
-static void race_cancel(void *arg)
-{
-    struct race *race = arg;
-    meet(&race->meeting);
-    canopy_cancel(race->ctx);
-}
-
 TEST(p33_no_wake_up_is_lost_between_check_and_sleep)
 {
     for (unsigned round = 0; round < SCALED(8000, 1000); round++) {
