@@ -1,0 +1,177 @@
+/*
+ * record.c - a callback is armed, stopped and joined beside a cancel that claims
+ * it: the phases and R1 to R4 of src/record.h, C8 of src/cancel.c. Promises 28, 29,
+ * 30, 32.
+ *
+ * Stop is true, or the function runs: never both, never neither. After a stop that
+ * returned true, or a join, the record is its owner's again: the plain accesses to
+ * it must not race. The function gives up the owner's reference, so the context may
+ * be freed while its owner has not returned from arming.
+ *
+ * Weakened: 1 R2 is relaxed, 2 stop empties the slot by a store, 3 the record
+ * and C8 are published relaxed, 4 a claim is a store, 5 a stop that comes late does not say
+ * BOUND, so that join cannot know, 6 who ran the function does not wait for R4,
+ * 7 stop looks at the slot outside a read section, 8 C8 is acquire and release only.
+ */
+#include "model.h"
+
+#define IDLE    0u
+#define ARMED   1u
+#define BOUND   2u
+#define CLAIMED 3u
+#define DONE    4u
+
+#define RECORD 4u
+#define LOOKED 1u
+
+struct context {
+    _Atomic(unsigned) refs;
+    _Atomic(unsigned) state;
+    _Atomic(unsigned) has_records;
+    _Atomic(unsigned) slot;
+};
+
+static struct context *context;
+static _Atomic(unsigned) phase;
+static _Atomic(unsigned) settled;
+static unsigned function; /* of the record: written by its owner, read by who runs it */
+static _Atomic(unsigned) runs;
+static _Atomic(unsigned) was_stopped;
+static _Atomic(unsigned) to_stop; /* whether the owner stops it: both ways are tried */
+
+static void drop(struct context *ctx)
+{
+    if (add(&ctx->refs, -1u, ACQ_REL) == 1) {
+        grace_period();
+        free(ctx);
+    }
+}
+
+/* Inside a read section. */
+static bool claim(struct context *ctx)
+{
+    unsigned word = load(&ctx->slot, SEQ_CST); /* C3 */
+    if (word != RECORD)
+        return false;
+    if (WEAKENED == 4)
+        store(&ctx->slot, RECORD | LOOKED, RELEASE);
+    else if (!cas(&ctx->slot, &word, RECORD | LOOKED, ACQ_REL, ACQUIRE))
+        return false;
+    swap(&phase, CLAIMED, ACQ_REL); /* R1 */
+    return true;
+}
+
+static void run(struct context *ctx)
+{
+    assert(function == 42);
+    add(&runs, 1, RELAXED);
+    drop(ctx); /* the function gives up the owner's reference */
+    if (WEAKENED != 6)
+        __VERIFIER_assume(load(&settled, ACQUIRE)); /* R4: it waits until then */
+    swap(&ctx->slot, 0, ACQ_REL);
+    drop(ctx);                                      /* the record's */
+    swap(&phase, DONE, ORDER(1, ACQ_REL, RELAXED)); /* R2 */
+}
+
+static void *canceller(void *arg)
+{
+    struct context *ctx = context;
+    unsigned live = 0;
+    bool ours = false;
+    section_begin();
+    cas(&ctx->state, &live, 1, SEQ_CST, SEQ_CST); /* C1 */
+    if (load(&ctx->has_records, ORDER(8, SEQ_CST, ACQUIRE)))
+        ours = claim(ctx);
+    section_end();
+    if (ours)
+        run(ctx);
+    drop(ctx);
+    return arg;
+}
+
+static void arm(struct context *ctx)
+{
+    unsigned empty = 0;
+    bool ours = false;
+    function = 42;
+    store(&phase, ARMED, RELAXED);
+    swap(&ctx->has_records, 1, ORDER(3, ORDER(8, SEQ_CST, ACQ_REL), RELAXED)); /* C8 */
+    cas(&ctx->slot, &empty, RECORD, ORDER(3, SEQ_CST, RELAXED),
+        ORDER(3, SEQ_CST, RELAXED));                     /* S3 */
+    if (load(&ctx->state, ORDER(8, SEQ_CST, ACQUIRE))) { /* C4 */
+        section_begin();
+        ours = load(&phase, ACQUIRE) == ARMED && claim(ctx);
+        section_end();
+    }
+    store(&settled, 1, RELEASE); /* R4 */
+    if (ours)
+        run(ctx);
+}
+
+static bool stop(struct context *ctx)
+{
+    if (WEAKENED != 7)
+        section_begin(); /* R3 */
+    bool out = false;
+    unsigned seen = load(&phase, ACQUIRE);
+    if (seen == ARMED) {
+        unsigned word = RECORD;
+        if (WEAKENED == 2) {
+            store(&ctx->slot, 0, RELEASE);
+            out = true;
+        } else {
+            out = cas(&ctx->slot, &word, 0, ACQ_REL, ACQUIRE);
+        }
+        if (!out && word == (RECORD | LOOKED) && WEAKENED != 5)
+            cas(&phase, &seen, BOUND, ACQ_REL, ACQUIRE);
+    }
+    if (WEAKENED != 7)
+        section_end();
+    if (out)
+        store(&phase, IDLE, RELEASE);
+    return out;
+}
+
+static void join(void)
+{
+    unsigned seen = load(&phase, ACQUIRE);
+    __VERIFIER_assume(seen != BOUND && seen != CLAIMED); /* it sleeps until then */
+}
+
+static void *decider(void *arg)
+{
+    store(&to_stop, 1, RELAXED);
+    return arg;
+}
+
+static void *owner(void *arg)
+{
+    struct context *ctx = context;
+    arm(ctx);
+    if (!load(&to_stop, RELAXED))
+        return NULL;
+    bool stopped = stop(ctx);
+    if (!stopped)
+        join();
+    assert(load(&runs, RELAXED) == (stopped ? 0 : 1));
+    function = 0; /* what its owner does with it next */
+    if (stopped) {
+        drop(ctx);
+        drop(ctx);
+        store(&was_stopped, 1, RELAXED);
+    }
+    return arg;
+}
+
+int main(void)
+{
+    context = malloc(sizeof *context);
+    atomic_init(&context->refs, 3); /* the canceller's, the owner's, the record's */
+    atomic_init(&context->state, 0);
+    atomic_init(&context->has_records, 0);
+    atomic_init(&context->slot, 0);
+    void *(*const threads[])(void *) = {owner, canceller, decider};
+    run_threads(threads, 3);
+    assert(load(&runs, RELAXED) + load(&was_stopped, RELAXED) == 1);
+    return 0;
+}
