@@ -34,10 +34,10 @@
  * any other; who moves a deadline and finds it fired helps with that before it
  * returns false, so "false" means done.
  *
- * What is due is not fired on its own account: the effective deadline is the
- * least one on the way up, the topmost of equals, and it is that context which
- * is cancelled. So a late clock that finds parent and child due reports what a
- * punctual one would have.
+ * What is due is not fired on its own account: of all that is due on the way up,
+ * the topmost context is the one that is cancelled. So where parent and child are
+ * due at once, also because the clock is late, the parent's cause is reported,
+ * whichever the clock came upon first.
  */
 #include "deadline.h"
 
@@ -152,22 +152,40 @@ int canopy_err_at(const canopy_ctx *ctx, int64_t now_ns)
 
 /* ---------------------------------------------------------------------- expire */
 
+/* The topmost context on the way up that is due by some time. */
+struct due {
+    int64_t now_ns;
+    int64_t deadline_ns;
+    struct canopy_ctx *owner;
+};
+
+static void due_up(struct canopy_ctx *ctx, void *arg)
+{
+    struct due *due = arg;
+    int64_t deadline_ns = deadline_of(ctx);
+    if (deadline_ns <= due->now_ns) {
+        due->deadline_ns = deadline_ns;
+        due->owner = ctx;
+    }
+}
+
 /*
- * Ends `ctx` for the effective deadline that is due at `now_ns`, if one is. Repeats
+ * Ends `ctx` for what is due at `now_ns` on the way up, if anything is. Repeats
  * only when somebody moved that deadline meanwhile.
  */
 static void expire_one(struct canopy_ctx *ctx, int64_t now_ns, struct pass *pass)
 {
     for (;;) {
-        struct effective least = effective(ctx);
-        if (!least.owner || least.deadline_ns > now_ns)
+        struct due due = {now_ns, CANOPY_NEVER, NULL};
+        ancestors_visit(ctx, due_up, &due);
+        if (!due.owner)
             return;
-        int64_t armed = least.deadline_ns;
-        if (i64_cas_acq_rel(&least.owner->deadline, &armed, ~armed) || /* D5 */
-            armed == ~least.deadline_ns) {
+        int64_t armed = due.deadline_ns;
+        if (i64_cas_acq_rel(&due.owner->deadline, &armed, ~armed) || /* D5 */
+            armed == ~due.deadline_ns) {
             /* Also where it had fired before: its end is on its way, and we help. */
-            cancel_tree(least.owner,
-                        state_word(extension_deadline_cause(least.owner), STATE_TIMEDOUT), pass);
+            cancel_tree(due.owner, state_word(extension_deadline_cause(due.owner), STATE_TIMEDOUT),
+                        pass);
             return;
         }
     }
@@ -260,15 +278,22 @@ int64_t expire_domain(struct domain *domain, int64_t now_ns, int64_t horizon_ns,
 
 /* ------------------------------------------------------------------- construct */
 
-/* Ends `ctx`, whose deadline is past and marked fired, or the ancestor that was due first. */
-static void expire_now(struct canopy_ctx *ctx, int64_t deadline_ns)
+/*
+ * Ends `ctx`, whose deadline is past and marked fired, or the ancestor that is due
+ * as well. True: by a deadline. A callback may let go of the last reference, so
+ * nobody looks at `ctx` afterwards.
+ */
+static bool expire_now(struct canopy_ctx *ctx, int64_t deadline_ns)
 {
+    int64_t now_ns = domain_now_ns(ctx_domain(ctx));
     struct pass pass;
     pass_init(&pass, thread_self());
     rcu_read_begin();
-    expire_one(ctx, deadline_ns, &pass);
+    expire_one(ctx, deadline_ns > now_ns ? deadline_ns : now_ns, &pass);
+    bool expired = (ctx_state(ctx) & STATE_KIND_MASK) == STATE_TIMEDOUT;
     rcu_read_end();
     deliver(&pass, NULL);
+    return expired;
 }
 
 static int64_t not_negative(int64_t ns)
@@ -354,8 +379,7 @@ bool canopy_set_deadline(canopy_ctx *ctx, int64_t deadline_ns)
         }
     } while (!i64_cas_seq_cst(&ctx->deadline, &seen, word)); /* D1: pairs with D4, D5 */
     if (passed) {
-        expire_now(ctx, not_negative(deadline_ns));
-        return (ctx_state(ctx) & STATE_KIND_MASK) == STATE_TIMEDOUT;
+        return expire_now(ctx, not_negative(deadline_ns));
     }
     if (deadline_ns != CANOPY_NEVER)
         announce(ctx, deadline_ns);

@@ -173,7 +173,10 @@ CANOPY_API int canopy_root_advance(canopy_ctx *root, int64_t now_ns, int64_t *ne
 /* A child that can be cancelled. */
 CANOPY_API CANOPY_MUST_USE canopy_ctx *canopy_with_cancel(const canopy_ctx *parent);
 
-/* A child that ends with -ETIMEDOUT at `deadline_ns`; at once if that is past. */
+/*
+ * A child that ends with -ETIMEDOUT at `deadline_ns`; at once if that is past. A
+ * negative one counts, and is told, as 0.
+ */
 CANOPY_API CANOPY_MUST_USE canopy_ctx *canopy_with_deadline(const canopy_ctx *parent,
                                                             int64_t deadline_ns);
 

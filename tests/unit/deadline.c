@@ -356,3 +356,28 @@ TEST(p20_expiry_gives_descendants_the_parents_cause)
     }
     fixture_close(&f);
 }
+
+/* Which of two lines of memory the clock comes upon first must not decide. */
+TEST(p16_a_late_clock_reports_the_ancestors_cause_whichever_it_meets_first)
+{
+    struct fixture f;
+    fixture_open(&f, CANOPY_CLOCK_HOST);
+    const canopy_cause *above = CANOPY_CAUSE(1, "above");
+    const canopy_cause *below = CANOPY_CAUSE(2, "below");
+    for (int64_t now = 100; now < 10000; now += 100) {
+        canopy_ctx *places[3];
+        for (size_t i = 0; i < 3; i++)
+            places[i] = canopy_with_cancel(f.root);
+        canopy_release(places[now / 100 % 3]); /* the parent's place in memory varies */
+        canopy_ctx *parent = canopy_with_deadline_cause(f.root, now + 20, above);
+        canopy_release(places[(now / 100 + 1) % 3]);
+        canopy_ctx *child = canopy_with_deadline_cause(parent, now + 10, below);
+        assert_int_equal(canopy_root_advance(f.root, now + 50, NULL), 0);
+        assert_ended(parent, -ETIMEDOUT, above);
+        assert_ended(child, -ETIMEDOUT, above);
+        canopy_release(child);
+        canopy_release(parent);
+        canopy_release(places[(now / 100 + 2) % 3]);
+    }
+    fixture_close(&f);
+}

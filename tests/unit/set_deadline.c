@@ -182,3 +182,21 @@ TEST(p21_concurrent_moves_lose_no_deadline)
     canopy_release(shared);
     fixture_close(&f);
 }
+
+static void release_it(void *ctx)
+{
+    canopy_release(ctx);
+}
+
+TEST(p21_a_past_deadline_ends_it_also_when_a_callback_drops_the_last_reference)
+{
+    struct fixture f;
+    fixture_open(&f, CANOPY_CLOCK_HOST);
+    for (int i = 0; i < 100; i++) {
+        canopy_ctx *ctx = canopy_with_cancel(f.root);
+        canopy_callback callback;
+        assert_int_equal(canopy_after_func(ctx, &callback, release_it, ctx), 0);
+        assert_true(canopy_set_deadline(ctx, 0));
+    }
+    fixture_close(&f);
+}
