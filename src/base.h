@@ -56,7 +56,10 @@ static inline int64_t clock_now_ns(void)
 static inline int64_t tsan_signal_point(int64_t until_ns)
 {
     struct timespec moment = {0, 1};
+    int cancelable;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelable);
     nanosleep(&moment, NULL);
+    pthread_setcancelstate(cancelable, NULL);
     int64_t soon_ns = clock_now_ns() + NS_PER_SECOND / 20;
     return until_ns < soon_ns ? until_ns : soon_ns;
 }

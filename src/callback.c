@@ -104,6 +104,11 @@ static void record_await_settled(struct canopy_callback *record)
         pause_ns(1000);
 }
 
+static void after_late_callback(void *record)
+{
+    record_done(record);
+}
+
 /* After delivery: the slot is free, the context let go. */
 static void record_finish(struct canopy_callback *record)
 {
@@ -114,11 +119,33 @@ static void record_finish(struct canopy_callback *record)
     record_done(record);
 }
 
+/*
+ * A callback may end its thread, by pthread_exit or by cancellation. Its record is
+ * let go and those behind it run all the same, on the way out.
+ */
+static void after_callback(void *record)
+{
+    record_finish(record);
+}
+
 void callback_run(struct canopy_callback *record)
 {
     u64_store_relaxed(record_runner(record), thread_self());
+    pthread_cleanup_push(after_callback, record);
     record->canopy_fn(record->canopy_arg);
-    record_finish(record);
+    pthread_cleanup_pop(1);
+}
+
+static void run_all(void *list)
+{
+    struct canopy_callback **callbacks = list;
+    pthread_cleanup_push(run_all, list);
+    while (*callbacks) {
+        struct canopy_callback *record = *callbacks;
+        *callbacks = record->canopy_next;
+        callback_run(record);
+    }
+    pthread_cleanup_pop(0);
 }
 
 void deliver(struct pass *pass, deliver_elsewhere elsewhere)
@@ -137,12 +164,11 @@ void deliver(struct pass *pass, deliver_elsewhere elsewhere)
             last = &record->canopy_next;
         }
     }
+    if (!elsewhere)
+        run_all(&callbacks);
     for (struct canopy_callback *record = callbacks; record; record = next) {
         next = record->canopy_next;
-        if (elsewhere)
-            elsewhere(record);
-        else
-            callback_run(record);
+        elsewhere(record);
     }
 }
 
@@ -172,8 +198,9 @@ int canopy_after_func(const canopy_ctx *ctx, canopy_callback *record, void (*fn)
         /* Whoever knows that it is done sees it run at once, also beside the canceller. */
         u64_store_relaxed(record_runner(record), thread_self());
         u32_store_release(record_state(record), RECORD_CLAIMED);
+        pthread_cleanup_push(after_late_callback, record);
         fn(arg);
-        record_done(record);
+        pthread_cleanup_pop(1);
         return 0;
     }
     struct heap *heap = heap_get(ctx_domain(ctx_scope(ctx)));

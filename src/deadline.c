@@ -152,18 +152,25 @@ int canopy_err_at(const canopy_ctx *ctx, int64_t now_ns)
 
 /* ---------------------------------------------------------------------- expire */
 
-/* The topmost context on the way up that is due by some time. */
+/* The topmost context on the way up that is due by some time of some clock. */
 struct due {
+    const struct domain *domain;
     int64_t now_ns;
     int64_t deadline_ns;
     struct canopy_ctx *owner;
 };
 
+/* Through a with_any the way up may lead to roots whose hosts tell another time. */
+static bool same_clock(const struct domain *a, const struct domain *b)
+{
+    return a == b || (!a->host_clock && !b->host_clock);
+}
+
 static void due_up(struct canopy_ctx *ctx, void *arg)
 {
     struct due *due = arg;
     int64_t deadline_ns = deadline_of(ctx);
-    if (deadline_ns <= due->now_ns) {
+    if (deadline_ns <= due->now_ns && same_clock(ctx_domain(ctx), due->domain)) {
         due->deadline_ns = deadline_ns;
         due->owner = ctx;
     }
@@ -176,7 +183,7 @@ static void due_up(struct canopy_ctx *ctx, void *arg)
 static void expire_one(struct canopy_ctx *ctx, int64_t now_ns, struct pass *pass)
 {
     for (;;) {
-        struct due due = {now_ns, CANOPY_NEVER, NULL};
+        struct due due = {ctx_domain(ctx), now_ns, CANOPY_NEVER, NULL};
         ancestors_visit(ctx, due_up, &due);
         if (!due.owner)
             return;

@@ -59,19 +59,28 @@ const canopy_ctx *canopy_group_ctx(const canopy_group *group)
     return group ? group->canopy_ctx_ : NULL;
 }
 
+static void member_leave(void *arg)
+{
+    struct member *member = arg;
+    struct group_state *group = member->group;
+    free(member);
+    u32_fetch_add_acq_rel(&group->running, (uint32_t)-1); /* G2: pairs with wait and go */
+    futex_wake_all(&group->running);
+}
+
 static void member_end(void *arg)
 {
     struct member *member = arg;
     struct group_state *group = member->group;
     uint32_t none = 0;
+    /* Counted out also when a callback of the cancel ends this thread. */
+    pthread_cleanup_push(member_leave, member);
     if (member->result != 0 && u32_cas_acq_rel(&group->failed, &none, 1)) { /* G1 */
         group->result = member->result;
         *group->cause = (canopy_cause){.code = member->result, .text = "group member failed"};
         canopy_cancel_cause(group->ctx, group->cause);
     }
-    free(member);
-    u32_fetch_add_acq_rel(&group->running, (uint32_t)-1); /* G2: pairs with wait and go */
-    futex_wake_all(&group->running);
+    pthread_cleanup_pop(1);
 }
 
 static void *member_main(void *arg)

@@ -31,7 +31,10 @@
 static struct retire_queue *queues;
 static atomic_u32 retired;
 static atomic_u32 reclaimed;
-static atomic_u32 reclaimer_started;
+
+/* Who reclaims: nobody, the reclaimer's thread, or for one pass a thread that waits for memory. */
+enum { RECLAIMER_NONE, RECLAIMER_THREAD, RECLAIMER_HELPER };
+static atomic_u32 reclaimer; /* changed under library_lock, but by a helper that is through */
 
 /* One more wait lets a burst gather into one grace period. */
 #define GATHER_NS (NS_PER_SECOND / 1000)
@@ -100,7 +103,11 @@ void rcu_read_end(void)
 void rcu_wait(void)
 {
     uint64_t seq = grace_begin();
+    int cancelable;
+    /* It polls, with a lock held: no point at which this thread may be cancelled. */
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelable);
     urcu_bp_synchronize_rcu();
+    pthread_setcancelstate(cancelable, NULL);
     grace_end(seq);
 }
 
@@ -108,6 +115,27 @@ void rcu_queue_register(struct retire_queue *queue)
 {
     queue->next = queues;
     queues = queue;
+}
+
+/* Gives back what was retired until now, after a grace period. By one thread at a time. */
+static void reclaim_pass(void)
+{
+    uint32_t done = u32_load_acquire(&retired);
+    struct handoff_node *taken[QUEUES] = {NULL};
+    unsigned n = 0;
+    for (struct retire_queue *q = queues; q; q = q->next)
+        taken[n++] = handoff_take_all(&q->pending);
+    rcu_wait();
+    n = 0;
+    for (struct retire_queue *q = queues; q; q = q->next) {
+        for (struct handoff_node *node = taken[n++]; node;) {
+            struct handoff_node *next = node->next;
+            q->reclaim(node);
+            node = next;
+        }
+    }
+    u32_exchange_seq_cst(&reclaimed, done); /* W3: pairs with W2 and rcu_flush */
+    futex_wake_all(&reclaimed);
 }
 
 static void *reclaimer_main(void *arg)
@@ -119,36 +147,37 @@ static void *reclaimer_main(void *arg)
         while (u32_load_seq_cst(&retired) == done) /* W4 */
             futex_wait(&retired.value, done, CANOPY_NEVER);
         nanosleep(&gather, NULL);
-        done = u32_load_acquire(&retired);
-        struct handoff_node *taken[QUEUES] = {NULL};
-        unsigned n = 0;
-        for (struct retire_queue *q = queues; q; q = q->next)
-            taken[n++] = handoff_take_all(&q->pending);
-        rcu_wait();
-        n = 0;
-        for (struct retire_queue *q = queues; q; q = q->next) {
-            for (struct handoff_node *node = taken[n++]; node;) {
-                struct handoff_node *next = node->next;
-                q->reclaim(node);
-                node = next;
-            }
-        }
-        u32_exchange_seq_cst(&reclaimed, done); /* W3: pairs with W2 and rcu_flush */
-        futex_wake_all(&reclaimed);
+        reclaim_pass();
     }
     return NULL;
 }
 
 bool rcu_ready(void)
 {
-    if (likely(u32_load_acquire(&reclaimer_started)))
+    if (likely(u32_load_acquire(&reclaimer) == RECLAIMER_THREAD))
         return true;
     pthread_mutex_lock(&library_lock);
-    if (!u32_load_relaxed(&reclaimer_started) &&
+    if (u32_load_acquire(&reclaimer) == RECLAIMER_NONE &&
         thread_start(reclaimer_main, "canopy-reclaim", NULL) == 0)
-        u32_store_release(&reclaimer_started, 1);
+        u32_store_release(&reclaimer, RECLAIMER_THREAD);
+    bool ready = u32_load_relaxed(&reclaimer) == RECLAIMER_THREAD;
     pthread_mutex_unlock(&library_lock);
-    return u32_load_relaxed(&reclaimer_started);
+    return ready;
+}
+
+void rcu_help(void)
+{
+    if (u32_load_acquire(&reclaimed) == u32_load_acquire(&retired) || rcu_ready())
+        return;
+    pthread_mutex_lock(&library_lock);
+    bool ours = u32_load_acquire(&reclaimer) == RECLAIMER_NONE;
+    if (ours)
+        u32_store_relaxed(&reclaimer, RECLAIMER_HELPER);
+    pthread_mutex_unlock(&library_lock);
+    if (!ours)
+        return;
+    reclaim_pass();
+    u32_store_release(&reclaimer, RECLAIMER_NONE); /* pairs with the next one's look */
 }
 
 void rcu_retire(struct retire_queue *queue, struct handoff_node *node)
@@ -164,6 +193,7 @@ void rcu_retire(struct retire_queue *queue, struct handoff_node *node)
 bool rcu_flush(int64_t until_ns)
 {
     uint32_t target = u32_load_acquire(&retired);
+    rcu_help();
     for (;;) {
         uint32_t done = u32_load_acquire(&reclaimed); /* pairs with W3 */
         if ((int32_t)(target - done) <= 0)
@@ -191,5 +221,5 @@ void rcu_fork_child(void)
     for (struct retire_queue *q = queues; q; q = q->next)
         q->pending = (struct handoff){0};
     u32_store_relaxed(&reclaimed, u32_load_relaxed(&retired));
-    u32_store_relaxed(&reclaimer_started, 0);
+    u32_store_relaxed(&reclaimer, RECLAIMER_NONE);
 }

@@ -39,6 +39,9 @@ void rcu_retire(struct retire_queue *queue, struct handoff_node *node);
 /* Starts the reclaimer's thread unless it runs: true when it does. */
 bool rcu_ready(void);
 
+/* Where that thread cannot be had, gives back what was retired itself. Not from a read section. */
+void rcu_help(void);
+
 /* Waits until all that was retired before has been given back: true, or false at `until_ns`. */
 bool rcu_flush(int64_t until_ns);
 

@@ -77,8 +77,10 @@ int canopy_root_free(canopy_ctx *root)
     /* Nothing is left that could begin to use the domain; who still does is in a section. */
     domain_remove(domain);
     rcu_wait();
-    while (u64_load_acquire(&domain->retired)) /* pairs with domain_let_go */
+    while (u64_load_acquire(&domain->retired)) { /* pairs with domain_let_go */
+        rcu_help();
         pause_ns(NS_PER_SECOND / 1000);
+    }
     uintptr_t aux = word_load_acquire(&root->aux);
     if (aux & AUX_EXTENSION)
         extension_close(aux_extension(aux));

@@ -130,6 +130,7 @@ int canopy_wait_idle(const canopy_ctx *view, int64_t until_ns)
             return rcu_flush(until_ns) ? 0 : -ETIME;
         if (time_is_up(until_ns))
             return -ETIME;
+        rcu_help(); /* what was retired may hold contexts */
         futex_wait(futex_low_half(&ctx->refs), (uint32_t)refs, until_ns);
     }
 }

@@ -23,25 +23,51 @@ static struct canopy_callback *node_record(struct handoff_node *node)
                                               offsetof(struct canopy_callback, canopy_next));
 }
 
-static void *worker_main(void *unused)
+/* What the worker has taken, oldest first. */
+struct backlog {
+    struct handoff_node *callbacks;
+    struct handoff_node *endings;
+};
+
+static struct handoff_node *next_of(struct handoff_node **list)
 {
-    (void)unused;
-    thread_is_library = false; /* user code may run here */
+    struct handoff_node *node = *list;
+    *list = node->next;
+    return node;
+}
+
+/*
+ * A callback that ends its thread, by pthread_exit or by cancellation, must not end
+ * the worker: it goes on from the clean-up, as the same thread, because records name
+ * it as the one that will run them, and because no other thread may be to be had.
+ * Each such death costs a frame of stack.
+ */
+static void work(void *arg)
+{
+    struct backlog *backlog = arg;
+    pthread_cleanup_push(work, arg);
     for (;;) {
         uint32_t seen = u32_load_acquire(&advance); /* K2 */
-        struct handoff_node *node = handoff_reverse(handoff_take_all(&callbacks));
-        struct handoff_node *ending = handoff_reverse(handoff_take_all(&endings));
-        if (!node && !ending)
+        if (!backlog->callbacks && !backlog->endings) {
+            backlog->callbacks = handoff_reverse(handoff_take_all(&callbacks));
+            backlog->endings = handoff_reverse(handoff_take_all(&endings));
+        }
+        if (!backlog->callbacks && !backlog->endings)
             futex_wait(&advance.value, seen, CANOPY_NEVER);
-        for (struct handoff_node *next; node; node = next) {
-            next = node->next;
-            callback_run(node_record(node));
-        }
-        for (struct handoff_node *next; ending; ending = next) {
-            next = ending->next;
-            ctx_end_now(node_ctx(ending));
-        }
+        while (backlog->callbacks)
+            callback_run(node_record(next_of(&backlog->callbacks)));
+        while (backlog->endings)
+            ctx_end_now(node_ctx(next_of(&backlog->endings)));
     }
+    pthread_cleanup_pop(0);
+}
+
+static void *worker_main(void *unused)
+{
+    struct backlog backlog = {NULL, NULL};
+    (void)unused;
+    thread_is_library = false; /* user code may run here */
+    work(&backlog);
     return NULL;
 }
 

@@ -129,13 +129,14 @@ TEST(p30_join_of_what_this_thread_still_has_to_run_is_edeadlk)
 
 TEST(p30_join_of_what_a_library_thread_still_has_to_run_is_edeadlk_there)
 {
-    canopy_ctx *ctx = canopy_with_timeout(canopy_background(), MILLISECONDS(10));
+    canopy_ctx *ctx = canopy_with_cancel(canopy_background());
     atomic_uint runs = 0;
     struct joiner joiners[2] = {{.runs = &runs}, {.runs = &runs}};
     joiners[0].other = &joiners[1].own;
     joiners[1].other = &joiners[0].own;
     for (size_t i = 0; i < 2; i++)
         assert_int_equal(canopy_after_func(ctx, &joiners[i].own, join_from_inside, &joiners[i]), 0);
+    canopy_set_deadline(ctx, now_ns() + MILLISECONDS(100)); /* not past, or it ran here */
 
     assert_true(eventually(atomic_load(&runs) == 2, SOON));
     for (size_t i = 0; i < 2; i++)
