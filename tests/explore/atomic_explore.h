@@ -1,0 +1,102 @@
+/*
+ * atomic_explore.h - what the library is compiled with in place of its own
+ * atomics: each operation asks the explorer first, which may let another fiber
+ * run before it. One fiber runs at a time, so the operation itself is plain.
+ *
+ * It is also the first of our headers that every source of the library sees, so
+ * it hands the library's other ways to meet another thread to the explorer:
+ * the futex, locks, sleeps, threads, thread-locals, the allocator.
+ */
+#ifndef CANOPY_ATOMIC_EXPLORE_H
+#define CANOPY_ATOMIC_EXPLORE_H
+
+/* All that the library includes, before the names in it change their meaning. */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "explore.h"
+
+/* In the sources whose accesses may meet freed lines by design; see CMakeLists.txt. */
+#ifndef EXPLORE_LENIENT
+#define EXPLORE_LENIENT 0
+#endif
+
+/* Inlined, so that a step is reported by the line that asked for it. */
+#define EXPLORE_INLINE static inline __attribute__((always_inline))
+
+#define EXPLORE_LOAD(name, type, order)                                                            \
+    EXPLORE_INLINE type name##_load_##order(const atomic_##name *a)                                \
+    {                                                                                              \
+        return (type)explore_load(EXPLORE_LENIENT, &a->value, sizeof(type));                       \
+    }
+#define EXPLORE_STORE(name, type, order)                                                           \
+    EXPLORE_INLINE void name##_store_##order(atomic_##name *a, type value)                         \
+    {                                                                                              \
+        explore_update(EXPLORE_LENIENT, &a->value, sizeof(type), UPDATE_EXCHANGE,                  \
+                       (uint64_t)value);                                                           \
+    }
+#define EXPLORE_UPDATE(name, type, operation, update)                                              \
+    EXPLORE_INLINE type name##_##operation(atomic_##name *a, type value)                           \
+    {                                                                                              \
+        return (type)explore_update(EXPLORE_LENIENT, &a->value, sizeof(type), update,              \
+                                    (uint64_t)value);                                              \
+    }
+#define EXPLORE_CAS(name, type, order)                                                             \
+    EXPLORE_INLINE bool name##_cas_##order(atomic_##name *a, type *expected, type value)           \
+    {                                                                                              \
+        return explore_cas(EXPLORE_LENIENT, &a->value, sizeof(type), expected, (uint64_t)value);   \
+    }
+
+#define EXPLORE_ATOMIC(name, type)                                                                 \
+    typedef struct {                                                                               \
+        type value;                                                                                \
+    } atomic_##name;                                                                               \
+    EXPLORE_LOAD(name, type, relaxed)                                                              \
+    EXPLORE_LOAD(name, type, acquire)                                                              \
+    EXPLORE_LOAD(name, type, seq_cst)                                                              \
+    EXPLORE_STORE(name, type, relaxed)                                                             \
+    EXPLORE_STORE(name, type, release)                                                             \
+    EXPLORE_STORE(name, type, seq_cst)                                                             \
+    EXPLORE_UPDATE(name, type, exchange_acq_rel, UPDATE_EXCHANGE)                                  \
+    EXPLORE_UPDATE(name, type, exchange_seq_cst, UPDATE_EXCHANGE)                                  \
+    EXPLORE_UPDATE(name, type, fetch_add_relaxed, UPDATE_ADD)                                      \
+    EXPLORE_UPDATE(name, type, fetch_add_acq_rel, UPDATE_ADD)                                      \
+    EXPLORE_UPDATE(name, type, fetch_add_seq_cst, UPDATE_ADD)                                      \
+    EXPLORE_CAS(name, type, acq_rel)                                                               \
+    EXPLORE_CAS(name, type, seq_cst)
+
+EXPLORE_ATOMIC(u32, uint32_t)
+EXPLORE_ATOMIC(u64, uint64_t)
+EXPLORE_ATOMIC(i64, int64_t)
+EXPLORE_ATOMIC(word, uintptr_t)
+
+/* Thread-locals live in one section, which is exchanged when fibers are. */
+#define __thread __attribute__((section("explore_tls")))
+#define tls_model(model) unused
+/* The definition in base.h becomes one that nobody calls; every call becomes ours. */
+#define thread_self(args)    explore_self_##args(args)
+#define explore_self_(empty) explore_thread_self()
+
+#define syscall(...)                      explore_syscall(__VA_ARGS__)
+#define nanosleep(duration, rest)         explore_nanosleep(duration, rest)
+#define clock_gettime(clock, now)         explore_clock_gettime(clock, now)
+#define gettid()                          explore_gettid()
+#define pthread_mutex_lock(mutex)         explore_mutex_lock(mutex)
+#define pthread_mutex_unlock(mutex)       explore_mutex_unlock(mutex)
+#define pthread_create(t, attr, run, arg) explore_thread_create(t, attr, run, arg)
+#define pthread_setname_np(thread, name)  ((void)(thread), (void)(name))
+#define pthread_atfork(a, b, c)           ((void)(a), (void)(b), (void)(c), 0)
+#define pthread_key_create(key, end)      explore_key_create(key, end)
+#define pthread_setspecific(key, value)   explore_setspecific(key, value)
+#define posix_memalign(out, align, size)  explore_memalign(out, align, size)
+#define free(memory)                      explore_release(memory)
+
+#endif

@@ -1,0 +1,303 @@
+/*
+ * callback_scenarios.c - callbacks and merged contexts beside a cancel. Promises
+ * 14, 27 to 32.
+ */
+#include "explore.h"
+
+#include <errno.h>
+
+static canopy_ctx *top, *child;
+static canopy_callback record;
+static int runs;
+static bool stopped;
+
+static void counts(void *arg)
+{
+    CHECK(arg == &record);
+    CHECK(canopy_done(child));
+    runs++;
+}
+
+static void arms(void)
+{
+    CHECK(canopy_after_func(child, &record, counts, &record) == 0);
+}
+
+static void stops(void)
+{
+    stopped = canopy_callback_stop(&record);
+    if (stopped)
+        record = (canopy_callback){0}; /* it is free at once */
+}
+
+static void stops_and_joins(void)
+{
+    stopped = canopy_callback_stop(&record);
+    if (!stopped) {
+        CHECK(canopy_callback_join(&record) == 0);
+        CHECK(runs == 1);
+    }
+    record = (canopy_callback){0};
+}
+
+static void cancels_top(void)
+{
+    CHECK(canopy_cancel(top));
+}
+
+static void cancels_both(void)
+{
+    cancels_top();
+    CHECK(canopy_done(child));
+}
+
+static void cancels_child(void)
+{
+    canopy_cancel(child);
+}
+
+static void make(void)
+{
+    top = canopy_with_cancel(scenario_base());
+    child = canopy_with_cancel(top);
+}
+
+static void end(void)
+{
+    canopy_end(child);
+    canopy_end(top);
+    scenario_close();
+}
+
+SCENARIO(after_func_beside_cancel)
+{
+    make();
+    beside(arms, cancels_both, NULL);
+    CHECK(runs == 1);
+    end();
+}
+
+SCENARIO(after_func_beside_two_cancels)
+{
+    make();
+    beside(arms, cancels_both, cancels_child, NULL);
+    CHECK(runs == 1);
+    end();
+}
+
+static void arms_and_stops(void)
+{
+    arms();
+    stops();
+}
+
+SCENARIO(after_func_and_stop_beside_cancel)
+{
+    make();
+    beside(arms_and_stops, cancels_both, NULL);
+    CHECK(runs + stopped == 1);
+    end();
+}
+
+SCENARIO(stop_beside_cancel)
+{
+    make();
+    arms();
+    beside(stops, cancels_both, NULL);
+    CHECK(runs + stopped == 1);
+    end();
+}
+
+SCENARIO(stop_and_join_beside_cancel)
+{
+    make();
+    arms();
+    beside(stops_and_joins, cancels_both, NULL);
+    CHECK(runs + stopped == 1);
+    end();
+}
+
+SCENARIO(stop_and_join_beside_two_cancels)
+{
+    make();
+    arms();
+    beside(stops_and_joins, cancels_both, cancels_child, NULL);
+    CHECK(runs + stopped == 1);
+    end();
+}
+
+static void releases_child(void)
+{
+    canopy_release(child);
+}
+
+static void counts_only(void *arg)
+{
+    (void)arg;
+    runs++;
+}
+
+/* An armed callback keeps its context. */
+SCENARIO(release_of_armed_beside_cancel)
+{
+    make();
+    CHECK(canopy_after_func(child, &record, counts_only, NULL) == 0);
+    beside(releases_child, cancels_top, NULL);
+    CHECK(runs == 1);
+    canopy_end(top);
+    scenario_close();
+}
+
+SCENARIO(release_of_armed_beside_stop_beside_cancel)
+{
+    make();
+    CHECK(canopy_after_func(child, &record, counts_only, NULL) == 0);
+    beside(releases_child, stops, cancels_top, NULL);
+    CHECK(runs + stopped == 1);
+    canopy_end(top);
+    scenario_close();
+}
+
+static void gives_up_child(void *arg)
+{
+    (void)arg;
+    runs++;
+    canopy_release(child);
+}
+
+static void arms_to_give_up(void)
+{
+    CHECK(canopy_after_func(child, &record, gives_up_child, NULL) == 0);
+}
+
+SCENARIO(last_reference_in_the_callback)
+{
+    make();
+    beside(arms_to_give_up, cancels_top, NULL);
+    CHECK(runs == 1);
+    canopy_end(top);
+    scenario_close();
+}
+
+static canopy_callback second_record;
+
+static void arms_second(void)
+{
+    CHECK(canopy_after_func(child, &second_record, counts, &record) == 0);
+}
+
+SCENARIO(two_after_funcs_beside_cancel)
+{
+    make();
+    beside(arms, arms_second, cancels_both, NULL);
+    CHECK(runs == 2);
+    end();
+}
+
+/* ---------------------------------------------------------------------- merged */
+
+static canopy_ctx *left, *right, *merged;
+static const canopy_cause left_cause = {.code = 1, .text = "left"};
+static const canopy_cause right_cause = {.code = 2, .text = "right"};
+
+static void make_inputs(void)
+{
+    left = canopy_with_cancel(scenario_base());
+    right = canopy_with_cancel(scenario_base());
+}
+
+static void merges(void)
+{
+    const canopy_ctx *inputs[] = {left, right};
+    merged = canopy_with_any(inputs, 2);
+}
+
+static void cancels_left(void)
+{
+    canopy_cancel_cause(left, &left_cause);
+    CHECK(canopy_cause_of(left) == &left_cause);
+}
+
+static void cancels_left_for_all(void)
+{
+    cancels_left();
+    CHECK(canopy_done(merged));
+}
+
+static void cancels_right_for_all(void)
+{
+    canopy_cancel_cause(right, &right_cause);
+    CHECK(canopy_done(merged));
+}
+
+static void ends_merged(void)
+{
+    canopy_end(merged);
+    merged = NULL;
+}
+
+static void releases_merged(void)
+{
+    canopy_release(merged);
+    merged = NULL;
+}
+
+static void end_inputs(void)
+{
+    canopy_end(merged);
+    canopy_end(left);
+    canopy_end(right);
+    scenario_close();
+}
+
+SCENARIO(with_any_beside_cancel_of_an_input)
+{
+    make_inputs();
+    beside(merges, cancels_left, NULL);
+    CHECK(canopy_cause_of(merged) == &left_cause);
+    CHECK(!canopy_done(right));
+    end_inputs();
+}
+
+SCENARIO(end_of_merged_beside_cancel_of_an_input)
+{
+    make_inputs();
+    merges();
+    beside(ends_merged, cancels_left, NULL);
+    CHECK(!canopy_done(right));
+    end_inputs();
+}
+
+SCENARIO(release_of_merged_beside_cancel_of_inputs)
+{
+    make_inputs();
+    merges();
+    beside(releases_merged, cancels_left, NULL);
+    end_inputs();
+}
+
+SCENARIO(merged_beside_cancel_of_both_inputs)
+{
+    make_inputs();
+    merges();
+    beside(cancels_left_for_all, cancels_right_for_all, NULL);
+    CHECK(canopy_cause_of(merged) == &left_cause || canopy_cause_of(merged) == &right_cause);
+    end_inputs();
+}
+
+static canopy_ctx *below;
+
+static void derives_below(void)
+{
+    below = canopy_with_cancel(merged);
+}
+
+SCENARIO(derive_under_merged_beside_cancel_of_an_input)
+{
+    make_inputs();
+    merges();
+    beside(derives_below, cancels_left_for_all, NULL);
+    CHECK(canopy_cause_of(below) == &left_cause);
+    canopy_end(below);
+    end_inputs();
+}

@@ -1,0 +1,129 @@
+/*
+ * memory_scenarios.c - memory that changes hands while others look: lists that
+ * shrink, threads that end, contexts that are born again in their old slots.
+ * Promises 11 and 12.
+ */
+#include "explore.h"
+
+static canopy_ctx *top, *made;
+
+static void cancels_top(void)
+{
+    CHECK(canopy_cancel(top));
+}
+
+/* A context that goes and comes again under the same parent, in the same slot. */
+static void derives_again(void)
+{
+    canopy_ctx *before = canopy_with_cancel(top);
+    canopy_release(before);
+    made = canopy_with_cancel(top);
+}
+
+static void end(void)
+{
+    canopy_end(made);
+    canopy_end(top);
+    scenario_close();
+}
+
+SCENARIO(rebirth_beside_cancel)
+{
+    top = canopy_with_cancel(scenario_base());
+    beside(derives_again, cancels_top, NULL);
+    CHECK(canopy_done(made));
+    end();
+}
+
+/* Threads whose memory another takes over, as it was left. */
+static canopy_ctx *taken;
+
+static void derives_and_ends(void)
+{
+    made = canopy_with_cancel(top);
+}
+
+static void derives_and_releases(void)
+{
+    canopy_release(canopy_with_cancel(top));
+    taken = canopy_with_cancel(top);
+}
+
+static void end_both(void)
+{
+    canopy_end(taken);
+    end();
+}
+
+SCENARIO(hand_over_of_memory_beside_cancel)
+{
+    top = canopy_with_cancel(scenario_base());
+    beside_to_the_end(derives_and_ends, cancels_top, NULL);
+    CHECK(canopy_done(made));
+    end_both();
+}
+
+SCENARIO(hand_over_of_memory_between_threads)
+{
+    top = canopy_with_cancel(scenario_base());
+    beside_to_the_end(derives_and_ends, derives_and_releases, NULL);
+    CHECK(!canopy_done(made) && !canopy_done(taken));
+    end_both();
+}
+
+SCENARIO(hand_over_of_memory_beside_cancel_and_release)
+{
+    top = canopy_with_cancel(scenario_base());
+    beside_to_the_end(derives_and_ends, derives_and_releases, cancels_top, NULL);
+    CHECK(canopy_done(made) && canopy_done(taken));
+    end_both();
+}
+
+/*
+ * As many children as two blocks hold. When most of them have gone, the latest
+ * first, their thread gives the second block back.
+ */
+#define CHILDREN 128
+#define STAYING  2
+#define CYCLES   2
+
+static canopy_ctx *children[CHILDREN];
+
+static void releases_children(unsigned staying)
+{
+    for (unsigned i = CHILDREN; i > staying; i--)
+        canopy_release(children[i - 1]);
+}
+
+static void makes_children(void)
+{
+    for (unsigned i = 0; i < CHILDREN; i++)
+        children[i] = canopy_with_cancel(top);
+}
+
+/* Blocks are given back by a thread that has released about as many as they hold. */
+static void makes_children_again(void)
+{
+    for (unsigned i = 0; i < CYCLES; i++) {
+        makes_children();
+        releases_children(0);
+    }
+    makes_children();
+}
+
+static void gives_blocks_back(void)
+{
+    releases_children(STAYING);
+}
+
+SCENARIO(block_reclaim_beside_a_walk)
+{
+    top = canopy_with_cancel(scenario_base());
+    before(makes_children_again);
+    beside(gives_blocks_back, cancels_top, NULL);
+    for (unsigned i = 0; i < STAYING; i++) {
+        CHECK(canopy_done(children[i]));
+        canopy_release(children[i]);
+    }
+    end();
+}
