@@ -350,7 +350,7 @@ canopy_ctx *canopy_with_timeout_cause(const canopy_ctx *parent, int64_t timeout_
         errno = EINVAL;
         return NULL;
     }
-    /* The exact clock: the coarse one was seen 8 ms late, and nothing bounds that. */
+    /* The exact clock: nothing bounds how far the coarse one lags. */
     int64_t deadline_ns = saturating_add(domain_now_ns(ctx_domain(parent)), timeout_ns);
     return with_deadline(parent, deadline_ns, timeout_ns <= 0, cause);
 }

@@ -32,7 +32,7 @@ struct backlog {
 static struct handoff_node *next_of(struct handoff_node **list)
 {
     struct handoff_node *node = *list;
-    *list = node->next;
+    *list = handoff_next(node);
     return node;
 }
 
