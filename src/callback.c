@@ -104,7 +104,7 @@ static void record_await_settled(struct canopy_callback *record)
         pause_ns(1000);
 }
 
-static void after_late_callback(void *record)
+static void done(void *record)
 {
     record_done(record);
 }
@@ -115,8 +115,10 @@ static void record_finish(struct canopy_callback *record)
     record_await_settled(record);
     struct holding holding = record_holding(record);
     uintptr_t tags = word_exchange_acq_rel(record_slot(record), 0);
+    /* Done also when the destructor of a value that dies of it ends this thread. */
+    pthread_cleanup_push(done, record);
     let_go(holding, tags);
-    record_done(record);
+    pthread_cleanup_pop(1);
 }
 
 /*
@@ -164,8 +166,10 @@ void deliver(struct pass *pass, deliver_elsewhere elsewhere)
             last = &record->canopy_next;
         }
     }
-    if (!elsewhere)
+    if (!elsewhere) {
         run_all(&callbacks);
+        return;
+    }
     for (struct canopy_callback *record = callbacks; record; record = next) {
         next = record->canopy_next;
         elsewhere(record);
@@ -198,7 +202,7 @@ int canopy_after_func(const canopy_ctx *ctx, canopy_callback *record, void (*fn)
         /* Whoever knows that it is done sees it run at once, also beside the canceller. */
         u64_store_relaxed(record_runner(record), thread_self());
         u32_store_release(record_state(record), RECORD_CLAIMED);
-        pthread_cleanup_push(after_late_callback, record);
+        pthread_cleanup_push(done, record);
         fn(arg);
         pthread_cleanup_pop(1);
         return 0;

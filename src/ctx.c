@@ -278,27 +278,54 @@ static void detach(struct canopy_ctx *ctx, struct handoff_node **dead)
         count_drop(parent, dead);
 }
 
-static void end_all(struct handoff_node *dead)
+/* Takes the first of `dead`, which is finished, out of the tree; what dies of that joins. */
+static void leave(struct handoff_node **dead)
 {
-    while (dead) {
-        struct canopy_ctx *ctx = node_ctx(dead);
-        dead = handoff_next(dead);
+    struct canopy_ctx *ctx = node_ctx(*dead);
+    *dead = handoff_next(*dead);
+    if (ctx_kind(ctx) != KIND_MERGED) {
+        detach(ctx, dead);
+    } else {
+        limit_give(ctx_domain(ctx));
+        ctx_hooks.merged_end(ctx, dead);
+    }
+}
+
+static void end_all(struct handoff_node **dead);
+
+/* A destructor may end its thread: what was to die with its context does so on the way out. */
+static void end_rest(void *list)
+{
+    struct handoff_node **dead = list;
+    leave(dead);
+    end_all(dead);
+}
+
+static void end_first(struct handoff_node **dead)
+{
+    pthread_cleanup_push(end_rest, dead);
+    finish(node_ctx(*dead));
+    pthread_cleanup_pop(0);
+    leave(dead);
+}
+
+static void end_all(struct handoff_node **dead)
+{
+    while (*dead) {
+        struct canopy_ctx *ctx = node_ctx(*dead);
+        struct handoff_node *next = handoff_next(*dead);
         if (must_end_elsewhere(ctx) && ctx_hooks.end_elsewhere(ctx))
-            continue;
-        finish(ctx);
-        if (ctx_kind(ctx) != KIND_MERGED) {
-            detach(ctx, &dead);
-        } else {
-            limit_give(ctx_domain(ctx));
-            ctx_hooks.merged_end(ctx, &dead);
-        }
+            *dead = next;
+        else
+            end_first(dead);
     }
 }
 
 void ctx_end_now(struct canopy_ctx *ctx)
 {
-    handoff_link(ctx_node(ctx), NULL);
-    end_all(ctx_node(ctx));
+    struct handoff_node *dead = ctx_node(ctx);
+    handoff_link(dead, NULL);
+    end_all(&dead);
 }
 
 void refs_drop(struct canopy_ctx *ctx, uint64_t unit)
@@ -318,7 +345,7 @@ void refs_drop(struct canopy_ctx *ctx, uint64_t unit)
     }
     struct handoff_node *dead = NULL;
     count_drop(ctx, &dead);
-    end_all(dead);
+    end_all(&dead);
 }
 
 /*

@@ -33,6 +33,12 @@ uintptr_t ctx_registered(struct canopy_ctx *parent, atomic_word *slot, bool reco
 /* Gives `unit` (REFS_HANDLE or REFS_COUNT) of references back, and ends what dies of it. */
 void refs_drop(struct canopy_ctx *ctx, uint64_t unit);
 
+/* canopy_release, for what goes also when user code ends the thread. */
+static inline void release_handle(void *ctx)
+{
+    canopy_release(ctx);
+}
+
 /* Gives a counted reference back; a context that dies of it joins `dead`, through ctx_node. */
 void count_drop(struct canopy_ctx *ctx, struct handoff_node **dead);
 

@@ -325,7 +325,10 @@ static canopy_ctx *with_deadline(const canopy_ctx *parent, int64_t deadline_ns, 
         return ctx;
     if (unlikely(passed)) {
         i64_store_seq_cst(&ctx->deadline, ~not_negative(deadline_ns));
+        /* Nobody else has the handle, should a callback end this thread. */
+        pthread_cleanup_push(release_handle, ctx);
         expire_now(ctx, not_negative(deadline_ns));
+        pthread_cleanup_pop(0);
         return ctx;
     }
     i64_store_seq_cst(&ctx->deadline, deadline_ns); /* D1: pairs with D4 */

@@ -77,14 +77,13 @@ static void fd_write(uint64_t word)
     errno = saved_errno;
 }
 
+/* Not by syscall: sanitizers keep account of fds. */
 static void fd_close(uint64_t word)
 {
-    int saved_errno = errno;
-#ifdef CANOPY_TSAN
-    close(fd_number(word)); /* it keeps account of fds */
-#else
-    syscall(SYS_close, fd_number(word));
-#endif
+    int saved_errno = errno, cancelable;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelable);
+    close(fd_number(word));
+    pthread_setcancelstate(cancelable, NULL);
     errno = saved_errno;
 }
 
@@ -129,7 +128,7 @@ static int fd_never(void)
         return -errno;
     if (u32_cas_acq_rel(&never_fd, &have, (uint32_t)fd + 1))
         return fd;
-    close(fd);
+    fd_close((uint64_t)fd + 1);
     return (int)have - 1;
 }
 
@@ -150,7 +149,7 @@ int canopy_done_fd(const canopy_ctx *ctx)
         if (u64_cas_seq_cst(&extension->fd, &word, armed)) /* C7: pairs with mark */
             word = armed;
         else
-            close(fd);
+            fd_close(armed);
     }
     if (!state_is_live(word_load_seq_cst(&scope->state))) { /* C7: pairs with C1 */
         extension_fire(extension);

@@ -142,7 +142,8 @@ int canopy_group_wait(canopy_group *group)
     int result = u32_load_acquire(&state->failed) ? state->result : 0;
     group->canopy_ctx_ = NULL;
     group->canopy_state = NULL;
-    canopy_end(state->ctx);
-    free(state);
+    canopy_ctx *ctx = state->ctx;
+    free(state); /* first, since a callback may end this thread */
+    canopy_end(ctx);
     return result;
 }

@@ -15,8 +15,24 @@ bool canopy_cancel(canopy_ctx *ctx)
     return canopy_cancel_cause(ctx, NULL);
 }
 
+/* The handle goes also when a callback ends this thread. */
+static void __attribute__((noinline)) deliver_and_release(struct pass *pass, canopy_ctx *ctx)
+{
+    pthread_cleanup_push(release_handle, ctx);
+    deliver(pass, NULL);
+    pthread_cleanup_pop(1);
+}
+
 void canopy_end(canopy_ctx *ctx)
 {
-    canopy_cancel_cause(ctx, NULL);
+    if (ctx && kind_is_cancellable(ctx_kind(ctx))) {
+        struct pass pass;
+        pass_init(&pass, thread_self());
+        cancel_tree(ctx, state_word(CANOPY_CANCELED, STATE_CANCELED), &pass);
+        if (unlikely(pass.first != NULL)) {
+            deliver_and_release(&pass, ctx);
+            return;
+        }
+    }
     canopy_release(ctx);
 }

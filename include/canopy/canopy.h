@@ -373,12 +373,12 @@ typedef struct canopy_callback {
 
 /*
  * Runs fn(arg) once when `ctx` is done: on the winning canceller before its
- * cancel returns, on a library thread at expiry and for signals, on the caller
- * before this returns if `ctx` is done already. Everything derived is marked
- * first. fn may cancel, register, stop, derive and drop the last reference; it
- * may not free its own record. An armed callback keeps its context alive until
- * it ran or was stopped. 0, -EINVAL (a NULL; stop and join are then harmless)
- * or -ENOMEM (nothing has changed).
+ * cancel returns, at expiry and for signals on a library thread that blocks all
+ * signals, on the caller before this returns if `ctx` is done already. Everything
+ * derived is marked first. fn may cancel, register, stop, derive and drop the last
+ * reference; it may not free its own record. An armed callback keeps its context
+ * alive until it ran or was stopped. 0, -EINVAL (a NULL; stop and join are then
+ * harmless) or -ENOMEM (nothing has changed).
  */
 CANOPY_API int canopy_after_func(const canopy_ctx *ctx, canopy_callback *cb, void (*fn)(void *arg),
                                  void *arg);

@@ -3,35 +3,9 @@
  * them, or while they call canopy: what they had begun is finished, and nobody
  * else notices.
  */
-#include "scene.h"
+#include "deadly.h"
 
-enum { hands = 5, killer = 2 };
-
-/* How a thread meets its end. */
-enum death { BY_EXIT, BY_CANCEL, BY_ASYNCHRONOUS_CANCEL, DEATHS };
-
-static void die(enum death death)
-{
-    int before;
-    if (death == BY_EXIT)
-        pthread_exit(NULL);
-    if (death == BY_ASYNCHRONOUS_CANCEL)
-        pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &before);
-    pthread_cancel(pthread_self());
-    pthread_testcancel();
-}
-
-struct deadly {
-    enum death death;
-    atomic_uint runs;
-};
-
-static void run_and_die(void *arg)
-{
-    struct deadly *deadly = arg;
-    count_call(&deadly->runs);
-    die(deadly->death);
-}
+enum { killer = 2 };
 
 /* A context with callbacks of which one kills the thread that it runs on. */
 struct scaffold {
@@ -92,6 +66,38 @@ TEST(thread_killed_in_a_callback_of_its_cancel)
     }
 }
 
+/* What a thread had given up when it died is given up. */
+TEST(thread_killed_in_a_callback_of_its_end)
+{
+    for (enum death death = 0; death < DEATHS; death++) {
+        struct scaffold scaffold;
+        struct thread thread;
+        scaffold_open(&scaffold, death);
+        canopy_retain(scaffold.ctx);
+        thread_start(&thread, end_context, scaffold.ctx);
+        thread_join(&thread);
+        scaffold_close(&scaffold, -ECANCELED, CANOPY_CANCELED);
+    }
+}
+
+TEST(thread_killed_in_every_callback_of_its_end)
+{
+    struct fixture fixture;
+    struct deadly deadly = {.death = BY_EXIT};
+    canopy_callback callbacks[hands];
+    struct thread thread;
+    fixture_open(&fixture, CANOPY_CLOCK_LIBRARY);
+    canopy_ctx *ctx = canopy_with_cancel(fixture.root);
+    for (unsigned i = 0; i < hands; i++)
+        assert_int_equal(canopy_after_func(ctx, &callbacks[i], run_and_die, &deadly), 0);
+    thread_start(&thread, end_context, ctx);
+    thread_join(&thread);
+    assert_int_equal(atomic_load(&deadly.runs), hands);
+    for (unsigned i = 0; i < hands; i++)
+        assert_int_equal(canopy_callback_join(&callbacks[i]), 0);
+    fixture_close(&fixture);
+}
+
 static void add_deadly_callback(void *arg)
 {
     struct scaffold *scaffold = arg;
@@ -127,6 +133,36 @@ TEST(thread_killed_in_a_callback_at_expiry)
             assert_true(fd_readable(scaffold.fd, 20000));
             scaffold_close(&scaffold, -ETIMEDOUT, CANOPY_DEADLINE_EXCEEDED);
         }
+    }
+}
+
+/* A constructor that finds the deadline above it past, before the clock does. */
+static void derive_late(void *parent)
+{
+    canopy_ctx *ctx = canopy_with_deadline(parent, 1);
+    canopy_end(ctx); /* not reached */
+}
+
+TEST(thread_killed_in_a_callback_of_its_constructor)
+{
+    for (enum death death = 0; death < DEATHS; death++) {
+        struct scaffold scaffold;
+        struct thread thread;
+        scaffold_open(&scaffold, death);
+        canopy_ctx *timed = canopy_with_timeout(scaffold.fixture.root, HOURS(1));
+        assert_non_null(timed);
+        fault_hold(FAULT_CLOCK);
+        assert_true(canopy_set_deadline(timed, now_ns() + MILLISECONDS(1)));
+        assert_true(eventually(fault_is_held(FAULT_CLOCK), SOON));
+        assert_true(canopy_set_deadline(scaffold.ctx, now_ns() + MILLISECONDS(20)));
+        pause_ns(MILLISECONDS(25));
+        assert_live(scaffold.ctx);
+        thread_start(&thread, derive_late, scaffold.below);
+        thread_join(&thread);
+        fault_let_go(FAULT_CLOCK);
+        assert_true(canopy_wait(timed, now_ns() + SOON));
+        canopy_end(timed);
+        scaffold_close(&scaffold, -ETIMEDOUT, CANOPY_DEADLINE_EXCEEDED);
     }
 }
 
@@ -193,6 +229,33 @@ TEST(thread_killed_in_a_callback_of_its_groups_failure)
         assert_int_equal(atomic_load(&deadly.runs), 1);
         assert_int_equal(canopy_callback_join(&callback), 0);
         fixture_close(&fixture);
+    }
+}
+
+static void wait_for_group(void *group)
+{
+    canopy_group_wait(group);
+}
+
+TEST(thread_killed_in_a_callback_of_its_groups_success)
+{
+    for (enum death death = 0; death < DEATHS; death++) {
+        struct fixture fixture;
+        struct deadly deadly = {.death = death};
+        canopy_callback callback;
+        canopy_group group;
+        struct thread thread;
+        size_t live_blocks = fault_live_blocks();
+        fixture_open(&fixture, CANOPY_CLOCK_LIBRARY);
+        assert_int_equal(canopy_group_init(&group, fixture.root, 1), 0);
+        assert_int_equal(
+            canopy_after_func(canopy_group_ctx(&group), &callback, run_and_die, &deadly), 0);
+        thread_start(&thread, wait_for_group, &group);
+        thread_join(&thread);
+        assert_int_equal(atomic_load(&deadly.runs), 1);
+        assert_int_equal(canopy_group_wait(&group), -EINVAL);
+        fixture_close(&fixture);
+        assert_int_equal(fault_live_blocks(), live_blocks);
     }
 }
 
