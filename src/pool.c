@@ -153,6 +153,16 @@ static void slab_put(struct pool *pool, struct slab *slab, struct object *object
         slab_retire(slab);
 }
 
+/* What others freed goes back to its slabs. */
+static void take_remote(struct pool *pool)
+{
+    for (struct handoff_node *node = handoff_take_all(&pool->remote); node;) {
+        struct handoff_node *next = node->next;
+        slab_put(pool, slab_of(node), (struct object *)node);
+        node = next;
+    }
+}
+
 bool pool_refill(struct heap *heap, enum object_class class)
 {
     struct pool *pool = &heap->pools[class];
@@ -162,10 +172,11 @@ bool pool_refill(struct heap *heap, enum object_class class)
         pool->spare = empty;
         return true;
     }
-    for (struct handoff_node *node = handoff_take_all(&pool->remote); node;) {
-        struct handoff_node *next = node->next;
-        slab_put(pool, slab_of(node), (struct object *)node);
-        node = next;
+    take_remote(pool);
+    if (!pool->avail && rcu_pace()) {
+        if (pool->loaded.top)
+            return true;
+        take_remote(pool);
     }
     struct slab *slab = pool->avail;
     if (!slab)
@@ -236,7 +247,8 @@ void pool_free_remote(void *memory)
 void pool_free_any(void *memory)
 {
     struct slab *slab = slab_of(memory);
-    struct heap *heap = heap_peek(slab->domain);
+    /* A library thread makes nothing: a heap that it adopted would keep what it is given. */
+    struct heap *heap = thread_is_library ? NULL : heap_peek(slab->domain);
     if (heap)
         pool_free(heap, slab->class, memory);
     else
@@ -317,7 +329,12 @@ struct heap *heap_peek_slow(struct domain *domain)
 
 struct heap *heap_get_slow(struct domain *domain)
 {
-    struct heap *heap = heap_peek_slow(domain);
+    struct heap *heap = heap_remembered(domain);
+    if (heap)
+        return heap;
+    if (!rcu_thread_ready())
+        return NULL;
+    heap = heap_peek_slow(domain);
     if (heap)
         return heap;
     if (library_init() != 0)
@@ -380,6 +397,13 @@ void domain_remove(struct domain *domain)
     pthread_mutex_unlock(&library_lock);
 }
 
+static void heaps_append(struct heap **list, struct heap *tail)
+{
+    while (*list)
+        list = &(*list)->next;
+    *list = tail;
+}
+
 void domain_free_memory(struct domain *domain)
 {
     struct slab *slab = (struct slab *)word_load_relaxed(&domain->slabs);
@@ -388,6 +412,7 @@ void domain_free_memory(struct domain *domain)
         domain->release(domain->user, slab, SLAB_BYTES, SLAB_ALLOCATED_BYTES);
         slab = next;
     }
+    heaps_append(&domain->heaps, domain->inherited_heaps);
     for (struct heap *heap = domain->heaps, *next; heap; heap = next) {
         next = heap->next;
         domain->release(domain->user, heap, CACHE_LINE, sizeof *heap);
@@ -401,6 +426,7 @@ void pool_fork_child(void)
      * was inherited must never be armed or written again: start from nothing.
      */
     for (struct domain *d = &default_domain; d; d = (struct domain *)word_load_relaxed(&d->next)) {
+        heaps_append(&d->inherited_heaps, d->heaps);
         d->heaps = NULL;
         i64_store_relaxed(&d->due_ns, CANOPY_NEVER);
         u64_store_relaxed(&d->retired, 0); /* rcu_fork_child forgets what was under way */

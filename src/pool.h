@@ -47,6 +47,8 @@ struct domain {
     bool host_clock;
     struct canopy_ctx *root;
     struct heap *heaps; /* under library_lock */
+    /* Heaps of before a fork: freed with the domain, no more. */
+    struct heap *inherited_heaps;
     atomic_word slabs;  /* changed under library_lock, read in read sections */
     atomic_word next;   /* all domains: likewise */
     atomic_u64 live;    /* contexts; counted where max_live is set */

@@ -4,7 +4,9 @@
  * liburcu's call_rcu aborts the process when its set-up finds no memory and
  * costs an allocation's worth of work for each object; here a retired object is
  * one push, and the reclaimer takes all that has gathered, waits for one grace
- * period, and gives everything back.
+ * period, and gives everything back. It is one thread among many: where it falls
+ * behind, those who make more than is given back take shares of that work, and are
+ * slowed while there is none to take (rcu_pace).
  *
  * Two counts: `retired`, advanced after each push, and `reclaimed`, what the
  * reclaimer has given back up to.
@@ -24,6 +26,8 @@
 #include "rcu.h"
 
 #include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <urcu/urcu-bp.h>
 
 #include "base.h"
@@ -41,6 +45,12 @@ static atomic_u32 reclaimer; /* changed under library_lock, but by a helper that
 
 /* More than there are. */
 #define QUEUES 8
+
+/* So many retired objects (as contexts 16 MB) may wait before who makes more is slowed. */
+#define BACKLOG_MOST (UINT32_C(1) << 18)
+
+/* For so long each time: there is an end to it also where the reclaimer waits for us. */
+#define PACE_NS (NS_PER_SECOND / 100)
 
 #ifdef CANOPY_TSAN
 #define TOKENS 512
@@ -100,6 +110,26 @@ void rcu_read_end(void)
     urcu_bp_read_unlock();
 }
 
+/* Room for the records of as many readers as liburcu makes room for at a time, and more. */
+#define READERS_BYTES ((size_t)1 << 20)
+
+bool rcu_thread_ready(void)
+{
+    static __thread bool is_reader __attribute__((tls_model("initial-exec")));
+    if (is_reader)
+        return true;
+    void *room =
+        mmap(NULL, READERS_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (room == MAP_FAILED)
+        return false;
+    /* Another thread may take it before liburcu does: what is left of a risk. */
+    munmap(room, READERS_BYTES);
+    urcu_bp_read_lock();
+    urcu_bp_read_unlock();
+    is_reader = true;
+    return true;
+}
+
 void rcu_wait(void)
 {
     uint64_t seq = grace_begin();
@@ -117,6 +147,40 @@ void rcu_queue_register(struct retire_queue *queue)
     queues = queue;
 }
 
+/* What a pass gives back, for everybody to take shares of. */
+#define SHARE 64
+static pthread_mutex_t share_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct handoff_node *reclaimable[QUEUES]; /* its grace period is over; under share_lock */
+static atomic_u32 at_work;                       /* shares that were taken and are not through */
+
+/* Takes a share and gives it back: false when there is none. */
+static bool reclaim_share(void)
+{
+    unsigned n = 0;
+    pthread_mutex_lock(&share_lock);
+    struct retire_queue *q = queues;
+    for (; q && !reclaimable[n]; q = q->next)
+        n++;
+    struct handoff_node *first = q ? reclaimable[n] : NULL, *rest = first;
+    for (unsigned i = 0; rest && i < SHARE; i++)
+        rest = rest->next;
+    if (first) {
+        reclaimable[n] = rest;
+        u32_fetch_add_relaxed(&at_work, 1);
+    }
+    pthread_mutex_unlock(&share_lock);
+    if (!first)
+        return false;
+    while (first != rest) {
+        struct handoff_node *next = first->next;
+        q->reclaim(first);
+        first = next;
+    }
+    if (u32_fetch_add_acq_rel(&at_work, (uint32_t)-1) == 1) /* pairs with the end of the pass */
+        futex_wake_all(&at_work);
+    return true;
+}
+
 /* Gives back what was retired until now, after a grace period. By one thread at a time. */
 static void reclaim_pass(void)
 {
@@ -126,14 +190,14 @@ static void reclaim_pass(void)
     for (struct retire_queue *q = queues; q; q = q->next)
         taken[n++] = handoff_take_all(&q->pending);
     rcu_wait();
-    n = 0;
-    for (struct retire_queue *q = queues; q; q = q->next) {
-        for (struct handoff_node *node = taken[n++]; node;) {
-            struct handoff_node *next = node->next;
-            q->reclaim(node);
-            node = next;
-        }
-    }
+    pthread_mutex_lock(&share_lock);
+    memcpy(reclaimable, taken, sizeof reclaimable);
+    pthread_mutex_unlock(&share_lock);
+    while (reclaim_share())
+        ;
+    uint32_t helpers;
+    while ((helpers = u32_load_acquire(&at_work)) != 0)
+        futex_wait(&at_work.value, helpers, CANOPY_NEVER);
     u32_exchange_seq_cst(&reclaimed, done); /* W3: pairs with W2 and rcu_flush */
     futex_wake_all(&reclaimed);
 }
@@ -190,6 +254,16 @@ void rcu_retire(struct retire_queue *queue, struct handoff_node *node)
         futex_wake_all(&retired);
 }
 
+bool rcu_pace(void)
+{
+    uint32_t done = u32_load_acquire(&reclaimed); /* pairs with W3 */
+    if (likely(u32_load_relaxed(&retired) - done <= BACKLOG_MOST))
+        return false;
+    if (!reclaim_share())
+        futex_wait(&reclaimed.value, done, clock_now_ns() + PACE_NS);
+    return true;
+}
+
 bool rcu_flush(int64_t until_ns)
 {
     uint32_t target = u32_load_acquire(&retired);
@@ -207,10 +281,12 @@ bool rcu_flush(int64_t until_ns)
 void rcu_fork_prepare(void)
 {
     urcu_bp_before_fork();
+    pthread_mutex_lock(&share_lock);
 }
 
 void rcu_fork_parent(void)
 {
+    pthread_mutex_unlock(&share_lock);
     urcu_bp_after_fork_parent();
 }
 
@@ -220,6 +296,9 @@ void rcu_fork_child(void)
     urcu_bp_after_fork_child();
     for (struct retire_queue *q = queues; q; q = q->next)
         q->pending = (struct handoff){0};
+    memset(reclaimable, 0, sizeof reclaimable);
+    u32_store_relaxed(&at_work, 0);
+    pthread_mutex_unlock(&share_lock);
     u32_store_relaxed(&reclaimed, u32_load_relaxed(&retired));
     u32_store_relaxed(&reclaimer, RECLAIMER_NONE);
 }

@@ -18,14 +18,21 @@
 /* What becomes of one kind of retired memory. */
 struct retire_queue {
     struct handoff pending;
-    void (*reclaim)(
-        struct handoff_node *node); /* on the reclaimer's thread, outside read sections */
-    struct retire_queue *next;      /* set by rcu_queue_register */
+    /* On the reclaimer's thread or in rcu_pace; outside read sections, without locks. */
+    void (*reclaim)(struct handoff_node *node);
+    struct retire_queue *next; /* set by rcu_queue_register */
 };
 
 /* Nestable; wait-free after a thread's first. */
 void rcu_read_begin(void);
 void rcu_read_end(void);
+
+/*
+ * True when the calling thread's first read section is behind it or finds its
+ * memory. To be asked where a call can still be refused: liburcu, which needs that
+ * memory, ends the process where there is none.
+ */
+bool rcu_thread_ready(void);
 
 /* Makes a queue known to the reclaimer; once, before its first use, under library_lock. */
 void rcu_queue_register(struct retire_queue *queue);
@@ -41,6 +48,13 @@ bool rcu_ready(void);
 
 /* Where that thread cannot be had, gives back what was retired itself. Not from a read section. */
 void rcu_help(void);
+
+/*
+ * For who is about to take more memory: where very much waits to be given back,
+ * gives a share of it back itself, or sleeps for a moment where nothing can be given
+ * back yet, and returns true: there may be something now.
+ */
+bool rcu_pace(void);
 
 /* Waits until all that was retired before has been given back: true, or false at `until_ns`. */
 bool rcu_flush(int64_t until_ns);

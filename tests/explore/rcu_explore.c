@@ -84,6 +84,16 @@ void rcu_queue_register(struct retire_queue *queue)
     (void)queue;
 }
 
+bool rcu_thread_ready(void)
+{
+    return true;
+}
+
+bool rcu_pace(void)
+{
+    return false;
+}
+
 bool rcu_ready(void)
 {
     return true;

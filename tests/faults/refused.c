@@ -6,6 +6,10 @@
  */
 #include "scene.h"
 
+#include <malloc.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
 enum { played = 0, not_reached = 1 };
 
 struct trial {
@@ -55,6 +59,45 @@ static void refuse_in_turn(enum fault fault, const int allowed[], size_t least)
 TEST(memory_refused_at_each_allocation)
 {
     refuse_in_turn(FAULT_MEMORY, (const int[]){ENOMEM, 0}, 5);
+}
+
+/* A thread's first read section needs memory that is not malloc's to give, and liburcu takes no no.
+ */
+static int make_without_address_space(void *unused)
+{
+    struct rlimit before, none = {0, RLIM_INFINITY};
+    (void)unused;
+    /* Let malloc have more than enough. */
+    mallopt(M_MMAP_THRESHOLD, 1 << 30);
+    mallopt(M_TRIM_THRESHOLD, 1 << 30);
+    free(malloc(8 << 20));
+    assert_int_equal(getrlimit(RLIMIT_AS, &before), 0);
+    none.rlim_max = before.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_AS, &none), 0);
+    errno = 0;
+    canopy_ctx *ctx = canopy_with_cancel(canopy_background());
+    int err = errno;
+    assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
+    assert_null(ctx);
+    assert_int_equal(err, ENOMEM);
+
+    ctx = canopy_with_cancel(canopy_background());
+    canopy_ctx *child = canopy_with_cancel(ctx);
+    assert_non_null(child);
+    assert_int_equal(setrlimit(RLIMIT_AS, &none), 0);
+    assert_true(canopy_cancel(ctx)); /* a walk, in a read section */
+    assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
+    assert_ended(child, -ECANCELED, CANOPY_CANCELED);
+    canopy_end(child);
+    canopy_end(ctx);
+    return 0;
+}
+
+TEST(memory_refused_for_a_first_read_section)
+{
+    if (UNDER_SANITIZER) /* their own memory would be refused as well */
+        skip();
+    assert_int_equal(in_child(make_without_address_space, NULL), 0);
 }
 
 TEST(threads_refused_at_each_start)

@@ -173,6 +173,10 @@ static void play(struct scene *scene)
     play_group(scene, branch);
     play_expiry(scene);
     play_signal(scene, other);
+    canopy_ctx *reused = obtain(scene, canopy_with_timeout(top, HOURS(1)));
+    assert_true(canopy_try_reset(reused));
+    assert_deadline(reused, CANOPY_NEVER);
+    canopy_end(reused);
     assert_true(canopy_set_deadline(apart, deadline_ns));
     assert_true(canopy_set_deadline(apart, CANOPY_NEVER));
     assert_as_it_was(scene);

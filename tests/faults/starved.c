@@ -203,6 +203,30 @@ TEST(reclaimer_starved_delays_memory_only)
     fixture_close(&fixture);
 }
 
+/* So much waits for the reclaimer that who makes more is slowed, but never stopped. */
+TEST(reclaimer_starved_slows_who_takes_more_memory)
+{
+    enum { much = 300000, more = 5000 };
+    static canopy_ctx *made[more];
+    struct fixture fixture;
+    fixture_open(&fixture, CANOPY_CLOCK_LIBRARY);
+    retire_some(fixture.root);
+    assert_int_equal(canopy_wait_idle(fixture.root, now_ns() + SOON), 0);
+    fault_hold(FAULT_RECLAIMER);
+    for (unsigned retired = 0; retired < much; retired += 100)
+        retire_some(fixture.root);
+    fault_plan(FAULT_FUTEX_WAIT, 0, 0);
+    for (unsigned i = 0; i < more; i++) {
+        made[i] = canopy_with_cancel(fixture.root);
+        assert_non_null(made[i]);
+    }
+    assert_true(fault_calls(FAULT_FUTEX_WAIT) > 0);
+    fault_let_go(FAULT_RECLAIMER);
+    for (unsigned i = 0; i < more; i++)
+        canopy_end(made[i]);
+    fixture_close(&fixture);
+}
+
 TEST(no_thread_to_be_had_until_all_is_over)
 {
     struct fixture fixture;
