@@ -5,7 +5,7 @@
  *
  * It is also the first of our headers that every source of the library sees, so
  * it hands the library's other ways to meet another thread to the explorer:
- * the futex, locks, sleeps, threads, thread-locals, the allocator.
+ * the futex, locks, sleeps, threads, thread-locals, signals, fds, the allocator.
  */
 #ifndef CANOPY_ATOMIC_EXPLORE_H
 #define CANOPY_ATOMIC_EXPLORE_H
@@ -13,11 +13,14 @@
 /* All that the library includes, before the names in it change their meaning. */
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -37,11 +40,10 @@
     {                                                                                              \
         return (type)explore_load(EXPLORE_LENIENT, &a->value, sizeof(type));                       \
     }
-#define EXPLORE_STORE(name, type, order)                                                           \
+#define EXPLORE_STORE(name, type, order, kind)                                                     \
     EXPLORE_INLINE void name##_store_##order(atomic_##name *a, type value)                         \
     {                                                                                              \
-        explore_update(EXPLORE_LENIENT, &a->value, sizeof(type), UPDATE_EXCHANGE,                  \
-                       (uint64_t)value);                                                           \
+        explore_store(EXPLORE_LENIENT, &a->value, sizeof(type), (uint64_t)value, kind);            \
     }
 #define EXPLORE_UPDATE(name, type, operation, update)                                              \
     EXPLORE_INLINE type name##_##operation(atomic_##name *a, type value)                           \
@@ -62,9 +64,9 @@
     EXPLORE_LOAD(name, type, relaxed)                                                              \
     EXPLORE_LOAD(name, type, acquire)                                                              \
     EXPLORE_LOAD(name, type, seq_cst)                                                              \
-    EXPLORE_STORE(name, type, relaxed)                                                             \
-    EXPLORE_STORE(name, type, release)                                                             \
-    EXPLORE_STORE(name, type, seq_cst)                                                             \
+    EXPLORE_STORE(name, type, relaxed, STORE_BUFFERED)                                             \
+    EXPLORE_STORE(name, type, release, STORE_BUFFERED)                                             \
+    EXPLORE_STORE(name, type, seq_cst, STORE_FENCED)                                               \
     EXPLORE_UPDATE(name, type, exchange_acq_rel, UPDATE_EXCHANGE)                                  \
     EXPLORE_UPDATE(name, type, exchange_seq_cst, UPDATE_EXCHANGE)                                  \
     EXPLORE_UPDATE(name, type, fetch_add_relaxed, UPDATE_ADD)                                      \
@@ -77,6 +79,11 @@ EXPLORE_ATOMIC(u32, uint32_t)
 EXPLORE_ATOMIC(u64, uint64_t)
 EXPLORE_ATOMIC(i64, int64_t)
 EXPLORE_ATOMIC(word, uintptr_t)
+
+EXPLORE_INLINE void fence_seq_cst(void)
+{
+    explore_fence();
+}
 
 /* Thread-locals live in one section, which is exchanged when fibers are. */
 #define __thread __attribute__((section("explore_tls")))
@@ -96,7 +103,18 @@ EXPLORE_ATOMIC(word, uintptr_t)
 #define pthread_atfork(a, b, c)           ((void)(a), (void)(b), (void)(c), 0)
 #define pthread_key_create(key, end)      explore_key_create(key, end)
 #define pthread_setspecific(key, value)   explore_setspecific(key, value)
+#define pthread_getspecific(key)          explore_getspecific(key)
+#define pthread_sigmask(how, set, before) ((void)(set), (void)(before))
+#define prctl(...)                        ((void)0)
+#define sigaction(number, act, before)    explore_sigaction(number, act, before)
+#define eventfd(value, flags)             explore_eventfd()
+#define close(fd)                         explore_syscall(SYS_close, fd)
+#define getpid()                          1
+#define sched_getcpu()                    explore_getcpu()
+#define sched_yield()                     explore_nanosleep(NULL, NULL)
 #define posix_memalign(out, align, size)  explore_memalign(out, align, size)
+#define malloc(size)                      explore_calloc(1, size)
+#define calloc(count, size)               explore_calloc(count, size)
 #define free(memory)                      explore_release(memory)
 
 #endif

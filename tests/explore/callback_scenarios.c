@@ -126,6 +126,55 @@ SCENARIO(stop_and_join_beside_two_cancels)
     end();
 }
 
+static void joins(void)
+{
+    CHECK(canopy_callback_join(&record) == 0);
+}
+
+static void stops_for_another_to_join(void)
+{
+    stopped = canopy_callback_stop(&record);
+    joins();
+    CHECK(runs + stopped == 1);
+}
+
+SCENARIO(two_joins_beside_cancel)
+{
+    make();
+    arms();
+    beside(stops_for_another_to_join, joins, cancels_both, NULL);
+    end();
+}
+
+static const canopy_key key = {.name = "key"};
+static canopy_ctx *layer;
+
+static void arms_on_layer(void)
+{
+    CHECK(canopy_after_func(layer, &record, counts, &record) == 0);
+    canopy_release(layer);
+}
+
+/* The record holds the layer, and sits in the list of what the layer shares its state with. */
+SCENARIO(after_func_through_a_value_beside_cancel)
+{
+    make();
+    layer = canopy_with_value(child, &key, NULL);
+    beside(arms_on_layer, cancels_both, NULL);
+    CHECK(runs == 1);
+    end();
+}
+
+SCENARIO(stop_through_a_value_beside_cancel)
+{
+    make();
+    layer = canopy_with_value(child, &key, NULL);
+    arms_on_layer();
+    beside(stops, cancels_both, NULL);
+    CHECK(runs + stopped == 1);
+    end();
+}
+
 static void releases_child(void)
 {
     canopy_release(child);
@@ -283,6 +332,21 @@ SCENARIO(merged_beside_cancel_of_both_inputs)
     beside(cancels_left_for_all, cancels_right_for_all, NULL);
     CHECK(canopy_cause_of(merged) == &left_cause || canopy_cause_of(merged) == &right_cause);
     end_inputs();
+}
+
+/* The inputs share an ancestor, so that one cancel finds the merged context twice. */
+SCENARIO(merged_beside_cancel_above_both_inputs)
+{
+    make();
+    left = canopy_with_cancel(top);
+    right = canopy_with_cancel(child);
+    merges();
+    beside(cancels_both, cancels_right_for_all, NULL);
+    canopy_end(merged);
+    merged = NULL;
+    canopy_end(left);
+    canopy_end(right);
+    end();
 }
 
 static canopy_ctx *below;

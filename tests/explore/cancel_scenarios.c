@@ -1,6 +1,6 @@
 /*
  * cancel_scenarios.c - what may happen beside a cancel: derive, release, another
- * cancel, a wait. Promises 2 to 7, 11, 12, 15, 33, 34.
+ * cancel, a reset. Promises 2 to 8, 11, 12, 15, 24, 26.
  */
 #include "explore.h"
 
@@ -303,89 +303,121 @@ SCENARIO(observe_beside_cancel)
     end_all();
 }
 
-/* ------------------------------------------------------------------------ wait */
+/* ------------------------------------------------------------- layers in between */
 
-static int written;
-static int waited_index;
-static int64_t until_ns;
+static canopy_ctx *layer;
+static int destroyed;
 
-static void writes_and_cancels(void)
+static void destroys(void *value)
 {
-    written = 1;
-    canopy_cancel(top);
+    CHECK(value == &wins);
+    destroyed++;
 }
 
-static void waits_for_leaf(void)
-{
-    bool done = canopy_wait(leaf, until_ns);
-    CHECK(done || until_ns != CANOPY_NEVER);
-    CHECK(!done || (written == 1 && canopy_done(leaf)));
-}
+static const canopy_key destroyed_key = {.name = "destroyed", .destroy = destroys};
 
-static void waits_for_middle(void)
-{
-    CHECK(canopy_wait(middle, CANOPY_NEVER));
-    CHECK(written == 1);
-}
-
-static void waits_for_any(void)
-{
-    const canopy_ctx *both[] = {leaf, middle};
-    waited_index = canopy_wait_any(both, 2, until_ns);
-    CHECK(waited_index >= 0 || until_ns != CANOPY_NEVER);
-    CHECK(waited_index < 0 || canopy_done(both[waited_index]));
-}
-
-SCENARIO(wait_beside_cancel)
-{
-    make_chain();
-    until_ns = CANOPY_NEVER;
-    beside(waits_for_leaf, writes_and_cancels, NULL);
-    end_all();
-}
-
-SCENARIO(two_waits_beside_cancel)
-{
-    make_chain();
-    until_ns = CANOPY_NEVER;
-    beside(waits_for_leaf, waits_for_middle, writes_and_cancels, NULL);
-    end_all();
-}
-
-SCENARIO(wait_with_timeout_beside_cancel)
-{
-    make_chain();
-    until_ns = INT64_C(2000000000000);
-    beside(waits_for_leaf, writes_and_cancels, NULL);
-    end_all();
-}
-
-SCENARIO(wait_any_beside_cancel)
-{
-    make_chain();
-    until_ns = CANOPY_NEVER;
-    beside(waits_for_any, cancels_top, NULL);
-    end_all();
-}
-
-SCENARIO(wait_any_with_timeout_beside_cancel)
-{
-    make_chain();
-    until_ns = INT64_C(2000000000000);
-    beside(waits_for_any, cancels_top, NULL);
-    end_all();
-}
-
-static void waits_for_idle(void)
-{
-    CHECK(canopy_wait_idle(top, CANOPY_NEVER) == 0);
-}
-
-SCENARIO(wait_idle_beside_release)
+/* top - value layer - leaf */
+static void make_layered(void)
 {
     top = canopy_with_cancel(scenario_base());
-    leaf = canopy_with_cancel(top);
-    beside(waits_for_idle, releases_leaf, NULL);
+    layer = canopy_with_value(top, &destroyed_key, &wins);
+    leaf = canopy_with_cancel(layer);
+}
+
+static void releases_layer(void)
+{
+    canopy_release(layer);
+}
+
+static void cancels_top_below_layer(void)
+{
+    CHECK(canopy_cancel(top));
+    CHECK(canopy_done(leaf));
+    CHECK(canopy_value(leaf, &destroyed_key) == &wins);
+}
+
+static void end_layered(void)
+{
+    canopy_end(leaf);
     canopy_end(top);
     scenario_close();
+    CHECK(destroyed == 1);
+}
+
+SCENARIO(release_of_a_value_layer_beside_cancel)
+{
+    make_layered();
+    beside(releases_layer, cancels_top_below_layer, NULL);
+    end_layered();
+}
+
+/* The value goes with the last of the two, whoever is later. */
+SCENARIO(release_of_a_value_layer_beside_release_of_its_child_beside_cancel)
+{
+    make_layered();
+    beside(releases_layer, releases_leaf, cancels_top, NULL);
+    end_layered();
+}
+
+static void derives_below_layer(void)
+{
+    made[0] = canopy_with_cancel(layer);
+    canopy_release(layer);
+}
+
+SCENARIO(derive_under_a_value_layer_beside_cancel)
+{
+    make_layered();
+    beside(derives_below_layer, cancels_top, NULL);
+    check_done(made[0], CANOPY_CANCELED);
+    canopy_end(made[0]);
+    end_layered();
+}
+
+static void derives_detached(void)
+{
+    made[0] = canopy_without_cancel(middle);
+    made[1] = canopy_with_cancel(made[0]);
+}
+
+SCENARIO(derive_detached_beside_cancel)
+{
+    make_chain();
+    beside(derives_detached, cancels_top, NULL);
+    CHECK(!canopy_done(made[0]) && !canopy_done(made[1]));
+    canopy_end(made[0]);
+    canopy_end(made[1]);
+    end_all();
+}
+
+/* ----------------------------------------------------------------------- reset */
+
+static void resets_leaf(void)
+{
+    bool live = canopy_try_reset(leaf);
+    CHECK(live || canopy_done(leaf));
+}
+
+SCENARIO(reset_beside_cancel)
+{
+    make_chain();
+    beside(resets_leaf, cancels_top, NULL);
+    check_done(leaf, CANOPY_CANCELED);
+    end_all();
+}
+
+static void cycles_leaf(void)
+{
+    resets_leaf();
+    made[0] = canopy_with_cancel(leaf);
+    CHECK(!canopy_try_reset(leaf)); /* not childless any more */
+}
+
+SCENARIO(reset_and_derive_beside_cancel)
+{
+    make_chain();
+    beside(cycles_leaf, cancels_top, NULL);
+    check_done(made[0], CANOPY_CANCELED);
+    canopy_end(made[0]);
+    end_all();
 }

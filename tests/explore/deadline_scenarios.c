@@ -9,7 +9,7 @@
 static canopy_ctx *parent, *timed;
 static bool cancelled, moved;
 
-#define DUE_NS 100
+#define DUE_NS INT64_C(100)
 
 static void advances(void)
 {
@@ -157,6 +157,84 @@ HOST_SCENARIO(derive_with_deadline_beside_expiry_beside_cancel)
     beside(derives_timed, advances, cancels_parent, NULL);
     CHECK(canopy_root_advance(scenario_root(), DUE_NS, NULL) == 0);
     CHECK(canopy_done(timed));
+    end();
+}
+
+static void derives_and_releases_a_nearer_one(void)
+{
+    canopy_release(canopy_with_deadline(parent, DUE_NS / 2));
+}
+
+static void advances_half_way(void)
+{
+    CHECK(canopy_root_advance(scenario_root(), DUE_NS / 2, NULL) == 0);
+}
+
+/* What is gone has left a bound lower than need be, so that there is none to lower. */
+HOST_SCENARIO(derive_with_deadline_over_a_low_bound_beside_expiry)
+{
+    parent = canopy_with_cancel(scenario_base());
+    before(derives_and_releases_a_nearer_one);
+    beside(derives_timed, advances_half_way, NULL);
+    CHECK(canopy_root_advance(scenario_root(), DUE_NS, NULL) == 0);
+    CHECK(canopy_err(timed) == -ETIMEDOUT);
+    end();
+}
+
+static void moves_into_the_past(void)
+{
+    moved = canopy_set_deadline(timed, 0);
+    CHECK(canopy_done(timed));
+}
+
+HOST_SCENARIO(set_deadline_in_the_past_beside_expiry)
+{
+    make();
+    beside(advances, moves_into_the_past, NULL);
+    CHECK(canopy_err(timed) == -ETIMEDOUT);
+    end();
+}
+
+HOST_SCENARIO(set_deadline_in_the_past_beside_cancel)
+{
+    make();
+    beside(cancels_timed, moves_into_the_past, NULL);
+    CHECK(canopy_err(timed) == (cancelled ? -ECANCELED : -ETIMEDOUT));
+    CHECK(cancelled != moved);
+    end();
+}
+
+static void resets_timed(void)
+{
+    moved = canopy_try_reset(timed);
+}
+
+HOST_SCENARIO(reset_beside_expiry)
+{
+    make();
+    beside(advances, resets_timed, NULL);
+    CHECK(canopy_err(timed) == (moved ? 0 : -ETIMEDOUT));
+    end();
+}
+
+static const canopy_ctx *retained;
+
+static void releases_retained(void)
+{
+    canopy_release(retained);
+}
+
+static void ends_timed(void)
+{
+    canopy_end(timed);
+    timed = NULL;
+}
+
+HOST_SCENARIO(expiry_beside_end_beside_release)
+{
+    make();
+    retained = canopy_retain(timed);
+    beside(advances, ends_timed, releases_retained, NULL);
     end();
 }
 

@@ -10,6 +10,7 @@
 #define CANOPY_EXPLORE_H
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -19,27 +20,35 @@
 
 /* ------------------------------------------------------------------ scenarios */
 
+enum scenario_clock {
+    CLOCK_NONE,
+    CLOCK_HOST,   /* only under a root of its own */
+    CLOCK_LIBRARY /* the library's thread, whose time passes whenever the search wants it to */
+};
+
 struct scenario {
     const char *name;
     void (*run)(void);
-    bool needs_host_clock; /* only under a root of its own */
+    enum scenario_clock clock;
     struct scenario *next;
 };
 void scenario_register(struct scenario *scenario);
 
-#define SCENARIO_ON(name_, needs_host_clock_)                                                      \
+#define SCENARIO_ON(name_, clock_)                                                                 \
     static void name_(void);                                                                       \
     __attribute__((constructor)) static void register_##name_(void)                                \
     {                                                                                              \
-        static struct scenario scenario = {#name_, name_, needs_host_clock_, NULL};                \
+        static struct scenario scenario = {#name_, name_, clock_, NULL};                           \
         scenario_register(&scenario);                                                              \
     }                                                                                              \
     static void name_(void)
 
 /* Defines a scenario, explored under background and under a root of its own. */
-#define SCENARIO(name) SCENARIO_ON(name, false)
+#define SCENARIO(name) SCENARIO_ON(name, CLOCK_NONE)
 /* The same, under a root with a host clock alone. */
-#define HOST_SCENARIO(name) SCENARIO_ON(name, true)
+#define HOST_SCENARIO(name) SCENARIO_ON(name, CLOCK_HOST)
+/* The same, where the library's clock serves both. */
+#define CLOCK_SCENARIO(name) SCENARIO_ON(name, CLOCK_LIBRARY)
 
 #define CHECK(condition)                                                                           \
     ((condition) ? (void)0 : explore_fail("%s:%d: not true: %s", __FILE__, __LINE__, #condition))
@@ -60,6 +69,12 @@ void beside_to_the_end(void (*first)(void), ...) __attribute__((sentinel));
 /* Everything a scenario made must be gone: checks that it is. */
 void scenario_close(void);
 
+/* A signal arrives, and is handled on the calling fiber. */
+void scenario_raise(int number);
+
+/* What poll would say of a done fd. */
+bool scenario_fd_is_readable(int fd);
+
 void explore_fail(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
 
 /* ------------------------------------------------------ what the library calls */
@@ -72,23 +87,31 @@ void explore_fail(const char *format, ...) __attribute__((noreturn, format(print
 
 /* The atomic operations on words of 4 or 8 bytes; another fiber may run before each. */
 enum update { UPDATE_EXCHANGE, UPDATE_ADD };
+enum store { STORE_BUFFERED, STORE_FENCED };
 uint64_t explore_load(unsigned access, const void *address, size_t bytes);
+void explore_store(unsigned access, void *address, size_t bytes, uint64_t value, enum store kind);
 uint64_t explore_update(unsigned access, void *address, size_t bytes, enum update update,
                         uint64_t value);
 bool explore_cas(unsigned access, void *address, size_t bytes, void *expected, uint64_t value);
+void explore_fence(void);
 
 uint64_t explore_thread_self(void);
 long explore_syscall(long number, ...);
 int explore_nanosleep(const struct timespec *duration, struct timespec *rest);
 int explore_clock_gettime(clockid_t clock, struct timespec *now);
 int explore_gettid(void);
+int explore_getcpu(void);
+int explore_eventfd(void);
+int explore_sigaction(int number, const struct sigaction *action, struct sigaction *before);
 int explore_mutex_lock(pthread_mutex_t *mutex);
 int explore_mutex_unlock(pthread_mutex_t *mutex);
 int explore_thread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*run)(void *),
                           void *arg);
 int explore_key_create(pthread_key_t *key, void (*end)(void *));
 int explore_setspecific(pthread_key_t key, const void *value);
+void *explore_getspecific(pthread_key_t key);
 int explore_memalign(void **out, size_t align_bytes, size_t size_bytes);
+void *explore_calloc(size_t count, size_t size_bytes);
 void explore_release(void *memory);
 void *explore_object_taken(void *memory, size_t bytes, bool is_context);
 void explore_pool_call(void (*call)(void *object), void *object);

@@ -13,12 +13,16 @@
 
 #include "explore.h"
 
-#define FIBERS      8 /* the scenario's own is 0 */
-#define STACK_BYTES 65536
-#define TLS_BYTES   512
-#define CHOICES     8192
-#define TRACE       65536
-#define STEPS       60000 /* an execution that takes more is a livelock */
+#define FIBERS           8 /* the scenario's own is 0 */
+#define STACK_BYTES      65536
+#define TLS_BYTES        512
+#define CHOICES          8192
+#define TRACE            65536
+#define STEPS            60000 /* an execution that takes more is a livelock */
+#define UNEXPLORED_STEPS 10000000
+#define STORES           32 /* of a store buffer */
+#define CANDIDATES       16
+#define KEYS             4
 
 enum wait {
     WAIT_NONE,
@@ -36,6 +40,14 @@ enum wait {
     WAIT_FINISHED
 };
 
+/* A store that its fiber has made and nobody else sees yet. */
+struct pending {
+    void *address;
+    uint64_t value;
+    uint32_t step;
+    uint8_t bytes;
+};
+
 struct fiber {
     enum wait wait;
     const void *on;
@@ -51,16 +63,18 @@ struct fiber {
     void (*run)(void); /* what a member of a team does after WAIT_START */
     void *(*thread_run)(void *);
     void *thread_arg;
-    const void *specific; /* what its destructor gets, or NULL */
+    const void *specific[KEYS];     /* what their destructors get, or NULL */
+    struct pending pending[STORES]; /* oldest first */
+    unsigned pending_count;
     jmp_buf at;
     char tls[TLS_BYTES];
 };
 
-/* A decision between fibers, as the search remembers it. */
+/* A decision, as the search remembers it. */
 struct choice {
     uint8_t picked;
     uint8_t count;
-    uint8_t candidates[FIBERS];
+    uint8_t candidates[CANDIDATES];
 };
 
 struct trace {
@@ -79,9 +93,14 @@ struct place {
 };
 #define PLACES 16384
 
+/* One line of a schedule: at `step`, before anything else happens there ... */
 struct switch_point {
     uint32_t step;
-    uint8_t to;
+    uint32_t
+        store; /* a step: the stores from there on stay behind, or those up to it are written */
+    uint8_t fiber;
+    bool is_write; /* ... stores of `fiber` become visible, or it goes on in the current one's place
+                    */
 };
 
 struct explorer {
@@ -94,10 +113,13 @@ struct explorer {
     bool explores_thread_end;
     void (*prepare)(void); /* what the first member does ahead */
     uint64_t step;
+    uint64_t unexplored_steps;
     unsigned preemptions;
+    unsigned delays;
     unsigned depth; /* choices made */
     int64_t now_ns;
-    void (*key_end)(void *);
+    void (*key_ends[KEYS])(void *);
+    unsigned key_count;
     struct trace trace[TRACE];
     struct switch_point switches[CHOICES];
     unsigned switch_count;
@@ -106,10 +128,12 @@ struct explorer {
     struct choice choices[CHOICES];
     unsigned choice_count;
     unsigned preemption_bound;
-    bool found_sharing; /* a place turned out to be shared: the search begins anew */
+    unsigned delay_bound; /* 0: every store is seen by all at once */
+    bool found_sharing;   /* a place turned out to be shared: the search begins anew */
     struct place places[PLACES];
     unsigned place_count;
-    const struct switch_point *replay; /* NULL: search */
+    bool replay; /* instead of a search */
+    struct switch_point replayed[CHOICES];
     unsigned replay_count;
     const struct scenario *scenario;
     bool own_root;
@@ -130,8 +154,24 @@ static inline struct fiber *fiber_current(void)
     return &explorer->fibers[explorer->current];
 }
 
-/* Before an access at `site`: another fiber may run before it returns. */
-void explore_point(unsigned access, const void *address, const void *site);
+/*
+ * Before an access at `site`: another fiber may run before it returns. False: nobody
+ * else has to do with that place.
+ */
+bool explore_point(unsigned access, const void *address, const void *site);
+
+/* A step that the others may notice, whatever it touches. */
+void explore_fence_point(const void *site);
+
+/* atomics.c */
+void stores_write(struct fiber *fiber, unsigned count); /* the oldest `count` become visible */
+void stores_write_all(void);                            /* those of all fibers */
+void stores_before_plain(const void *address, size_t bytes);
+static inline void stores_drain(void)
+{
+    if (fiber_current()->pending_count > 0)
+        stores_write(fiber_current(), fiber_current()->pending_count);
+}
 
 /* memory.c */
 void memory_setup(void);
@@ -147,16 +187,33 @@ bool place_touch(unsigned access, const void *address); /* true: worth a decisio
 void place_freed(const void *address, size_t bytes);
 
 /* rcu_explore.c */
-void rcu_reset(void);
 bool rcu_has_ripe(void);
 bool rcu_is_through(uint64_t target);
 bool rcu_is_settled(void);
 void reclaimer_body(void);
+
+/* system.c */
+unsigned system_open_fds(void);
+
+/* search.c */
+struct search {
+    const struct scenario *scenario;
+    bool own_root;
+};
+/* Each in a process of its own, so many at once. True: none failed. */
+bool searches_run(const struct search *searches, unsigned count, unsigned jobs);
+
+/* explore.c: true when the search is complete. */
+bool explore(const struct search *search);
 
 /* report.c */
 void report_failure(const char *text) __attribute__((noreturn));
 
 /* The section of the library's thread-locals. */
 extern char __start_explore_tls[], __stop_explore_tls[];
+static inline size_t tls_bytes(void)
+{
+    return (uintptr_t)__stop_explore_tls - (uintptr_t)__start_explore_tls;
+}
 
 #endif

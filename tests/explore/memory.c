@@ -17,6 +17,7 @@ enum line_state {
     LINE_OURS,    /* not given out */
     LINE_RAW,     /* given out, not known as an object */
     LINE_TAKEN,   /* an object in use */
+    LINE_CONTEXT, /* the same, a context */
     LINE_GIVEN,   /* an object in a pool */
     LINE_DEAD,    /* retired, and every read section that could reach it has ended */
     LINE_RELEASED /* given back to the allocator */
@@ -92,14 +93,24 @@ void explore_release(void *memory)
     if (!memory_is_ours(memory) || arena->lines[line] == LINE_OURS ||
         arena->lines[line] == LINE_RELEASED)
         explore_fail("%p was given back, but is not in use", memory);
+    for (size_t i = 0; i < arena->sizes[line] / LINE_BYTES; i++)
+        arena->live_contexts -= arena->lines[line + i] == LINE_CONTEXT; /* a root's own */
     place_freed(memory, arena->sizes[line]);
     lines_set(memory, arena->sizes[line], LINE_RELEASED);
+}
+
+void *explore_calloc(size_t count, size_t size_bytes)
+{
+    void *memory = NULL;
+    if (explore_memalign(&memory, LINE_BYTES, count * size_bytes) == 0)
+        memset(memory, 0, count * size_bytes);
+    return memory;
 }
 
 bool memory_is_taken(const void *object)
 {
     uint8_t state = arena->lines[line_of(object)];
-    return state == LINE_TAKEN || state == LINE_DEAD;
+    return state == LINE_TAKEN || state == LINE_CONTEXT || state == LINE_DEAD;
 }
 
 void *explore_object_taken(void *memory, size_t bytes, bool is_context)
@@ -109,7 +120,7 @@ void *explore_object_taken(void *memory, size_t bytes, bool is_context)
     uint8_t state = arena->lines[line_of(memory)];
     if (state != LINE_RAW && state != LINE_GIVEN)
         explore_fail("%p was taken from a pool, but is in use", memory);
-    lines_set(memory, bytes, LINE_TAKEN);
+    lines_set(memory, bytes, is_context ? LINE_CONTEXT : LINE_TAKEN);
     arena->live_contexts += is_context;
     return memory;
 }
@@ -149,6 +160,7 @@ void memory_check(unsigned access, const void *address)
     switch ((enum line_state)arena->lines[line_of(address)]) {
     case LINE_RAW:
     case LINE_TAKEN:
+    case LINE_CONTEXT:
         return;
     case LINE_GIVEN:
         /* The first word of a free object is the pool's link. */
@@ -174,6 +186,8 @@ void memory_check(unsigned access, const void *address)
  */
 static void plain(const void *address, unsigned access, const void *site)
 {
+    if (fiber_current()->pending_count > 0)
+        stores_before_plain(address, 8);
     if (memory_is_ours(address))
         explore_point(access | ACCESS_PLAIN, address, site);
 }
@@ -216,12 +230,15 @@ void __tsan_write_range(const void *address, size_t bytes)
 void *__tsan_memset(void *to, int byte, size_t bytes);
 void *__tsan_memset(void *to, int byte, size_t bytes)
 {
+    stores_before_plain(to, bytes);
     return memset(to, byte, bytes);
 }
 
 void *__tsan_memcpy(void *to, const void *from, size_t bytes);
 void *__tsan_memcpy(void *to, const void *from, size_t bytes)
 {
+    stores_before_plain(to, bytes);
+    stores_before_plain(from, bytes);
     return memcpy(to, from, bytes);
 }
 

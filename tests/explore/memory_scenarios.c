@@ -116,14 +116,35 @@ static void gives_blocks_back(void)
     releases_children(STAYING);
 }
 
+static void releases_children_that_stay(void)
+{
+    for (unsigned i = 0; i < STAYING; i++)
+        canopy_release(children[i]);
+}
+
 SCENARIO(block_reclaim_beside_a_walk)
 {
     top = canopy_with_cancel(scenario_base());
     before(makes_children_again);
     beside(gives_blocks_back, cancels_top, NULL);
-    for (unsigned i = 0; i < STAYING; i++) {
+    for (unsigned i = 0; i < STAYING; i++)
         CHECK(canopy_done(children[i]));
-        canopy_release(children[i]);
-    }
+    releases_children_that_stay();
     end();
+}
+
+static void releases_top(void)
+{
+    canopy_release(top);
+    top = NULL;
+}
+
+/* The last handle counts the children, and looks through blocks that go meanwhile. */
+SCENARIO(block_reclaim_beside_release_of_the_parent)
+{
+    top = canopy_with_cancel(scenario_base());
+    before(makes_children_again);
+    beside(gives_blocks_back, releases_top, NULL);
+    releases_children_that_stay();
+    scenario_close();
 }

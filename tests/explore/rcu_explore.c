@@ -2,7 +2,8 @@
  * rcu_explore.c - rcu.h and the hand-over stack for the explorer. Retired memory
  * counts as gone at the earliest moment that is legal, when the last read section
  * that was open at the retirement ends; the reclaimer, a fiber like the others,
- * gives it back some time after.
+ * gives it back some time after. A read section is no fence; a grace period is one for
+ * every fiber, as liburcu's membarrier makes it.
  */
 #include "pool_hooks.h"
 
@@ -70,6 +71,7 @@ void rcu_read_end(void)
 void rcu_retire(struct retire_queue *queue, struct handoff_node *node)
 {
     rcu_point(ACCESS_WRITE);
+    stores_drain();
     if (retired_count == RETIRED)
         explore_fail("more retired than there is room for");
     retired[retired_count].queue = queue;
@@ -118,8 +120,10 @@ void rcu_wait(void)
     if (fiber_current()->depth > 0)
         explore_fail("a wait for a grace period inside a read section");
     rcu_point(ACCESS_WRITE);
+    stores_write_all();
     fiber_current()->sections = open_sections();
     fiber_wait(WAIT_GRACE);
+    stores_write_all();
 }
 
 bool rcu_has_ripe(void)
@@ -142,6 +146,7 @@ void reclaimer_body(void)
     thread_is_library = true;
     for (;;) {
         fiber_wait(WAIT_RECLAIM);
+        stores_write_all();
         retired[reclaimed_count].queue->reclaim(retired[reclaimed_count].node);
         reclaimed_count++;
         rcu_point(ACCESS_WRITE);
@@ -170,6 +175,7 @@ void handoff_push_raw(struct handoff *to, struct handoff_node *node)
         explore_object_given(node, explore_class_bytes(class), class == CLASS_CTX);
     }
     explore_point(ACCESS_WRITE, &to->head, __builtin_return_address(0));
+    stores_drain();
     node->next = to->head;
     to->head = node;
 }
@@ -178,6 +184,8 @@ struct handoff_node *handoff_take_all_raw(struct handoff *from)
 {
     explore_point(ACCESS_WRITE, &from->head, __builtin_return_address(0));
     struct handoff_node *list = from->head;
+    if (list)
+        stores_drain();
     from->head = NULL;
     return list;
 }

@@ -51,9 +51,14 @@ static bool is_reported(uint64_t step)
 
 static void report_steps(void)
 {
-    static const struct trace *steps[REPORTED_STEPS];
-    static char places[REPORTED_STEPS][PLACE_BYTES];
+    /* Not static: what is static is put back before each execution. */
+    struct {
+        const struct trace *steps[REPORTED_STEPS];
+        char places[REPORTED_STEPS][PLACE_BYTES];
+    } *report = calloc(1, sizeof *report);
     unsigned count = 0, first = 0;
+    if (!report)
+        return;
     for (uint64_t i = 1; i <= explorer->step; i++)
         if (is_reported(i))
             count++;
@@ -62,13 +67,33 @@ static void report_steps(void)
     count = 0;
     for (uint64_t i = 1; i <= explorer->step; i++)
         if (is_reported(i) && count++ >= first)
-            steps[count - first - 1] = &explorer->trace[i];
+            report->steps[count - first - 1] = &explorer->trace[i];
     count -= first;
-    sites_look_up(steps, count, places);
-    for (unsigned i = 0; i < count; i++)
-        printf("  %6u  fiber %u  %-5s %14p  %s\n", (unsigned)(steps[i] - explorer->trace),
-               steps[i]->fiber, steps[i]->access & ACCESS_WRITE ? "write" : "read",
-               steps[i]->address, places[i]);
+    sites_look_up(report->steps, count, report->places);
+    for (unsigned i = 0; i < count; i++) {
+        const struct trace *step = report->steps[i];
+        printf("  %6u  fiber %u  %-5s %14p  %s\n", (unsigned)(step - explorer->trace), step->fiber,
+               step->access & ACCESS_WRITE ? "write" : "read", step->address, report->places[i]);
+    }
+    free(report);
+}
+
+/*
+ * STEP:FIBER: that fiber goes on there; with -STORE, and what the other one has stored
+ * since that step stays behind. STEP:FIBER+STORE: its stores up to that one appear.
+ */
+static void report_schedule(void)
+{
+    printf("schedule: --memory=%s --replay=", explorer->own_root ? "root" : "background");
+    for (unsigned i = 0; i < explorer->switch_count; i++) {
+        const struct switch_point *point = &explorer->switches[i];
+        printf("%s%" PRIu32 ":%u", i ? "," : "", point->step, point->fiber);
+        if (point->store)
+            printf("%c%" PRIu32, point->is_write ? '+' : '-', point->store);
+    }
+    if (explorer->delay_bound)
+        printf(" --delays=%u", explorer->delay_bound);
+    printf(" %s\n", explorer->scenario->name);
 }
 
 void report_failure(const char *text)
@@ -79,11 +104,7 @@ void report_failure(const char *text)
            explorer->current, text);
     if (explorer->scenario) {
         report_steps();
-        printf("schedule: --memory=%s --replay=", explorer->own_root ? "root" : "background");
-        for (unsigned i = 0; i < explorer->switch_count; i++)
-            printf("%s%" PRIu32 ":%u", i ? "," : "", explorer->switches[i].step,
-                   explorer->switches[i].to);
-        printf(" %s\n", explorer->scenario->name);
+        report_schedule();
     }
     fflush(stdout);
     _exit(1);

@@ -6,6 +6,12 @@
  * another run instead is a preemption, of which each execution has a bounded
  * number. The search repeats the decisions of the last execution up to the last
  * that has an alternative left, and takes that.
+ *
+ * To leave out the decisions at all other places loses nothing, within the bound
+ * either: put off to the next shared place, or to where the fiber stops by itself, a
+ * preemption exchanges only steps that do not depend on each other, and there are
+ * no more preemptions than before. The same holds for what store buffers keep
+ * (atomics.c), of which only stores to shared places are kept.
  */
 #include "fiber.h"
 
@@ -25,6 +31,8 @@ static bool members_are_at(enum wait wait)
     }
     return true;
 }
+
+static bool daemons_are_idle(void);
 
 static bool can_run(const struct fiber *fiber)
 {
@@ -53,9 +61,18 @@ static bool can_run(const struct fiber *fiber)
     case WAIT_RAN:
         return members_are_at(WAIT_ENDING);
     case WAIT_SETTLED:
-        return members_are_at(WAIT_FINISHED) && rcu_is_settled();
+        return members_are_at(WAIT_FINISHED) && rcu_is_settled() && daemons_are_idle();
     }
     return false;
+}
+
+/* So that nothing is left in the hands of the library's threads. */
+static bool daemons_are_idle(void)
+{
+    for (unsigned i = 1; i < explorer->fiber_count; i++)
+        if (explorer->fibers[i].is_daemon && can_run(&explorer->fibers[i]))
+            return false;
+    return true;
 }
 
 /* `nothing_else`: then a short sleep is over, too. */
@@ -72,8 +89,9 @@ static void fiber_finish(void)
     struct fiber *fiber = fiber_current();
     if (!fiber->is_daemon && !explorer->explores_thread_end)
         fiber_wait(WAIT_ENDING);
-    if (fiber->specific && explorer->key_end)
-        explorer->key_end((void *)(uintptr_t)fiber->specific);
+    for (unsigned i = 0; i < explorer->key_count; i++)
+        if (fiber->specific[i] && explorer->key_ends[i])
+            explorer->key_ends[i]((void *)(uintptr_t)fiber->specific[i]);
     fiber_wait(WAIT_FINISHED);
 }
 
@@ -91,9 +109,8 @@ static void switch_to(unsigned to)
 {
     struct fiber *from = fiber_current();
     struct fiber *next = &explorer->fibers[to];
-    size_t bytes = (size_t)(__stop_explore_tls - __start_explore_tls);
-    memcpy(from->tls, __start_explore_tls, bytes);
-    memcpy(__start_explore_tls, next->tls, bytes);
+    memcpy(from->tls, __start_explore_tls, tls_bytes());
+    memcpy(__start_explore_tls, next->tls, tls_bytes());
     explorer->current = to;
     if (_setjmp(from->at))
         return;
@@ -101,10 +118,12 @@ static void switch_to(unsigned to)
         _longjmp(next->at, 1);
     next->started = true;
     ucontext_t context;
+    /* cppcheck-suppress getcontextCalled ; POSIX has nothing in its place for fibers */
     getcontext(&context);
     context.uc_stack.ss_sp = explorer->stacks[to];
     context.uc_stack.ss_size = STACK_BYTES;
     context.uc_link = NULL;
+    /* cppcheck-suppress makecontextCalled ; the same */
     makecontext(&context, fiber_main, 0);
     setcontext(&context);
 }
@@ -133,12 +152,24 @@ int explore_thread_create(pthread_t *thread, const pthread_attr_t *attr, void *(
 
 /* ---------------------------------------------------------------------- decisions */
 
-static void switch_note(unsigned to)
+/* A candidate that is no fiber to go on: the oldest store of that fiber becomes visible. */
+#define WRITES 0x80
+
+static void point_note(struct switch_point point)
 {
     if (explorer->switch_count == CHOICES)
         explore_fail("more switches than there is room for");
-    explorer->switches[explorer->switch_count++] =
-        (struct switch_point){(uint32_t)explorer->step, (uint8_t)to};
+    point.step = (uint32_t)explorer->step;
+    explorer->switches[explorer->switch_count++] = point;
+}
+
+/* What the schedule that is replayed says of this step, or NULL. */
+static const struct switch_point *point_replayed(void)
+{
+    for (unsigned i = explorer->switch_count; i < explorer->replay_count; i++)
+        if (explorer->replayed[i].step == explorer->step)
+            return &explorer->replayed[i];
+    return NULL;
 }
 
 /* What the search picks among the candidates. */
@@ -158,13 +189,49 @@ static unsigned pick(const uint8_t *candidates, unsigned count)
     return choice->candidates[choice->picked];
 }
 
-/* What the schedule that is replayed says: the fiber to go on, or `otherwise`. */
-static unsigned pick_replayed(unsigned otherwise)
+/* How many of the youngest stores stay behind when the current fiber does: 0 by default. */
+static unsigned pick_kept(void)
 {
-    for (unsigned i = explorer->switch_count; i < explorer->replay_count; i++)
-        if (explorer->replay[i].step == explorer->step)
-            return explorer->replay[i].to;
-    return otherwise;
+    const struct fiber *fiber = fiber_current();
+    uint8_t candidates[CANDIDATES];
+    unsigned count = 0, kept = 0;
+    if (explorer->replay) {
+        const struct switch_point *point = point_replayed();
+        for (unsigned i = fiber->pending_count; point && point->store && i > 0; i--)
+            kept += fiber->pending[i - 1].step >= point->store;
+        return kept;
+    }
+    if (explorer->delays == explorer->delay_bound)
+        return 0;
+    while (count <= fiber->pending_count && count < CANDIDATES) {
+        candidates[count] = (uint8_t)count;
+        count++;
+    }
+    return pick(candidates, count);
+}
+
+/* The current fiber's stores, as it is left for another. */
+static uint32_t stores_leave(unsigned to)
+{
+    struct fiber *fiber = fiber_current();
+    /* Who ends or begins the exploration leaves nobody to tell the difference. */
+    unsigned kept = to > 0 && fiber->pending_count > 0 ? pick_kept() : 0;
+    stores_write(fiber, fiber->pending_count - kept);
+    if (kept == 0)
+        return 0;
+    explorer->delays++;
+    return fiber->pending[0].step;
+}
+
+static void store_appears(unsigned id)
+{
+    struct fiber *fiber = &explorer->fibers[id];
+    const struct switch_point *point = explorer->replay ? point_replayed() : NULL;
+    uint32_t last = point ? point->store : fiber->pending[0].step;
+    point_note((struct switch_point){.fiber = (uint8_t)id, .store = last, .is_write = true});
+    while (fiber->pending_count > 0 && fiber->pending[0].step <= last)
+        stores_write(fiber, 1);
+    explorer->delays++;
 }
 
 static void resume(unsigned to)
@@ -180,10 +247,9 @@ static void resume(unsigned to)
         switch_to(to);
 }
 
-/* Lets the fiber go on that the search wants, which may be the current one. */
-static void decide(void)
+/* Who can go on, the current fiber first, and what may become visible. */
+static unsigned candidates_find(uint8_t *candidates)
 {
-    uint8_t candidates[2 * FIBERS];
     unsigned count = 0;
     bool current_can = can_run(fiber_current());
     if (current_can)
@@ -193,22 +259,50 @@ static void decide(void)
         for (unsigned i = 0; i < explorer->fiber_count; i++)
             if (i != explorer->current && can_run(&explorer->fibers[i]))
                 candidates[count++] = (uint8_t)i;
+        if (count == 0) /* nothing stays in a buffer for ever */
+            stores_write_all();
         /* Time passes when nothing else can, or (a preemption) whenever somebody waits for it. */
         if (count == 0 || (current_can && explorer->exploring))
             for (unsigned i = 0; i < explorer->fiber_count; i++)
                 if (can_time_out(&explorer->fibers[i], count == 0))
                     candidates[count++] = (uint8_t)i;
     }
-    if (count == 0)
-        explore_fail("deadlock: nobody can go on");
-    unsigned to = candidates[0];
-    if (explorer->exploring && count > 1)
-        to = explorer->replay ? pick_replayed(to) : pick(candidates, count);
-    if (to != explorer->current) {
-        if (explorer->exploring) {
-            switch_note(to);
-            explorer->preemptions += current_can;
-        }
+    for (unsigned i = 0; i < explorer->fiber_count && explorer->delays < explorer->delay_bound; i++)
+        if (i != explorer->current && explorer->fibers[i].pending_count > 0)
+            candidates[count++] = (uint8_t)(i | WRITES);
+    return count;
+}
+
+static unsigned pick_or_replay(const uint8_t *candidates, unsigned count)
+{
+    if (!explorer->exploring)
+        return candidates[0];
+    if (!explorer->replay)
+        return count > 1 ? pick(candidates, count) : candidates[0];
+    const struct switch_point *point = point_replayed();
+    if (!point)
+        return candidates[0];
+    return point->is_write ? point->fiber | WRITES : point->fiber;
+}
+
+/* Lets the fiber go on that the search wants, which may be the current one. */
+static void decide(void)
+{
+    uint8_t candidates[2 * FIBERS];
+    unsigned to;
+    for (;;) {
+        unsigned count = candidates_find(candidates);
+        if (count == 0)
+            explore_fail("deadlock: nobody can go on");
+        to = pick_or_replay(candidates, count);
+        if (!(to & WRITES))
+            break;
+        store_appears(to & ~(unsigned)WRITES);
+    }
+    if (to != explorer->current && explorer->exploring) {
+        explorer->preemptions += can_run(fiber_current());
+        uint32_t kept = stores_leave(to);
+        point_note((struct switch_point){.fiber = (uint8_t)to, .store = kept});
     }
     resume(to);
 }
@@ -224,63 +318,41 @@ void fiber_wait(enum wait wait)
 {
     step_count();
     fiber_current()->wait = wait;
+    if (wait != WAIT_ENDING) /* all others go through the kernel */
+        stores_drain();
     if (wait == WAIT_OTHERS)
         fiber_current()->steps = explorer->step;
     decide();
 }
 
-void explore_point(unsigned access, const void *address, const void *site)
+static void trace_step(unsigned access, const void *address, const void *site, bool decides)
 {
+    explorer->trace[explorer->step] =
+        (struct trace){site, address, (uint8_t)explorer->current, (uint8_t)access, decides};
+    if (decides)
+        decide();
+}
+
+bool explore_point(unsigned access, const void *address, const void *site)
+{
+    bool shared = false;
     if (explorer->exploring) {
         step_count();
-        bool decides = place_touch(access, address) || explorer->replay;
-        explorer->trace[explorer->step] =
-            (struct trace){site, address, (uint8_t)explorer->current, (uint8_t)access, decides};
-        if (decides)
-            decide();
+        shared = place_touch(access, address) || explorer->replay;
+        trace_step(access, address, site, shared);
+    } else if (++explorer->unexplored_steps > UNEXPLORED_STEPS) {
+        explore_fail("livelock: no end after what was explored");
     }
     memory_check(access, address);
+    return shared;
 }
 
-/* The words that atomics are: their width is known only here. */
-static uint64_t word_read(const void *address, size_t bytes)
+void explore_fence_point(const void *site)
 {
-    return bytes == 4 ? *(const uint32_t *)address : *(const uint64_t *)address;
-}
-
-static void word_write(void *address, size_t bytes, uint64_t value)
-{
-    if (bytes == 4)
-        *(uint32_t *)address = (uint32_t)value;
-    else
-        *(uint64_t *)address = value;
-}
-
-uint64_t explore_load(unsigned access, const void *address, size_t bytes)
-{
-    explore_point(access | ACCESS_READ, address, __builtin_return_address(0));
-    return word_read(address, bytes);
-}
-
-uint64_t explore_update(unsigned access, void *address, size_t bytes, enum update update,
-                        uint64_t value)
-{
-    explore_point(access | ACCESS_WRITE, address, __builtin_return_address(0));
-    uint64_t before = word_read(address, bytes);
-    word_write(address, bytes, update == UPDATE_ADD ? before + value : value);
-    return before;
-}
-
-bool explore_cas(unsigned access, void *address, size_t bytes, void *expected, uint64_t value)
-{
-    explore_point(access | ACCESS_WRITE, address, __builtin_return_address(0));
-    uint64_t before = word_read(address, bytes);
-    bool equal = before == word_read(expected, bytes);
-    if (equal)
-        word_write(address, bytes, value);
-    else
-        word_write(expected, bytes, before);
-    return equal;
+    if (!explorer->exploring)
+        return;
+    step_count();
+    trace_step(ACCESS_WRITE | ACCESS_ADDRESS, NULL, site, explorer->delay_bound > 0);
 }
 
 /* ------------------------------------------------------------------------- search */
@@ -296,11 +368,13 @@ void schedule_reset(void)
     e->explores_thread_end = false;
     e->prepare = NULL;
     e->step = 0;
+    e->unexplored_steps = 0;
     e->preemptions = 0;
+    e->delays = 0;
     e->depth = 0;
     e->switch_count = 0;
     e->now_ns = INT64_C(1000000000000);
-    e->key_end = NULL;
+    e->key_count = 0;
 }
 
 void schedule_forget(void)
@@ -343,6 +417,7 @@ static void team_run(void (*first)(void), va_list rest)
     explorer->exploring = true;
     fiber_wait(WAIT_RAN);
     explorer->exploring = false;
+    stores_write_all();
     fiber_wait(WAIT_SETTLED);
 }
 

@@ -1,11 +1,12 @@
 /*
  * system.c - what the library asks of the system, answered by the explorer: the
- * futex, locks, time, thread ids, the ends of threads.
+ * futex, locks, time, thread ids, the ends of threads, signals, eventfds.
  */
 #include "fiber.h"
 
 #include <errno.h>
 #include <linux/futex.h>
+#include <linux/membarrier.h>
 #include <stdarg.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -20,10 +21,17 @@ int explore_gettid(void)
     return (int)explorer->current + 1;
 }
 
+/* Of three threads two share a CPU. None moves. */
+int explore_getcpu(void)
+{
+    return (int)explorer->current % 2;
+}
+
 static void futex_wait(const uint32_t *word, uint32_t expected, const struct timespec *until,
                        const void *site)
 {
     explore_point(ACCESS_READ, word, site);
+    stores_drain();
     if (*word != expected)
         return;
     struct fiber *fiber = fiber_current();
@@ -36,9 +44,68 @@ static void futex_wait(const uint32_t *word, uint32_t expected, const struct tim
 static void futex_wake(const uint32_t *word, const void *site)
 {
     explore_point(ACCESS_WRITE | ACCESS_ADDRESS, word, site);
+    stores_drain();
     for (unsigned i = 0; i < explorer->fiber_count; i++)
         if (explorer->fibers[i].wait == WAIT_FUTEX && explorer->fibers[i].on == word)
             explorer->fibers[i].wait = WAIT_NONE;
+}
+
+/* A number is never given out twice, so who writes to an fd after its end is found. */
+#define FIRST_FD 1000
+#define FDS      16
+
+static struct {
+    uint64_t count;
+    bool is_closed;
+} fds[FDS];
+static unsigned fd_count;
+
+int explore_eventfd(void)
+{
+    if (fd_count == FDS)
+        explore_fail("more fds than there is room for");
+    return FIRST_FD + (int)fd_count++;
+}
+
+static unsigned fd_touch(int fd, unsigned access, const void *site)
+{
+    unsigned i = (unsigned)(fd - FIRST_FD);
+    if (i >= fd_count)
+        explore_fail("%d is no fd", fd);
+    explore_point(access, &fds[i], site);
+    stores_drain();
+    if (fds[i].is_closed)
+        explore_fail("touch of fd %d, which is closed", fd);
+    return i;
+}
+
+bool scenario_fd_is_readable(int fd)
+{
+    return fds[fd_touch(fd, ACCESS_READ, __builtin_return_address(0))].count > 0;
+}
+
+unsigned system_open_fds(void)
+{
+    unsigned open = 0;
+    for (unsigned i = 0; i < fd_count; i++)
+        open += !fds[i].is_closed;
+    return open;
+}
+
+/* A fence for every fiber, wherever it stands. */
+static long membarrier(int command, const void *site)
+{
+    const int fences =
+        MEMBARRIER_CMD_GLOBAL | MEMBARRIER_CMD_GLOBAL_EXPEDITED | MEMBARRIER_CMD_PRIVATE_EXPEDITED;
+    const int registrations =
+        MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED | MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED;
+    if (command == MEMBARRIER_CMD_QUERY)
+        return fences | registrations;
+    if (command & fences) {
+        explore_fence_point(site);
+        stores_write_all();
+    }
+    return 0;
 }
 
 long explore_syscall(long number, ...)
@@ -64,6 +131,14 @@ long explore_syscall(long number, ...)
         }
     } else if (number == SYS_nanosleep) {
         fiber_wait(WAIT_OTHERS);
+    } else if (number == SYS_write) {
+        result = sizeof(uint64_t);
+        fds[fd_touch(va_arg(args, int), ACCESS_WRITE, __builtin_return_address(0))].count++;
+    } else if (number == SYS_close) {
+        int fd = va_arg(args, int);
+        fds[fd_touch(fd, ACCESS_WRITE, __builtin_return_address(0))].is_closed = true;
+    } else if (number == SYS_membarrier) {
+        result = membarrier(va_arg(args, int), __builtin_return_address(0));
     } else {
         explore_fail("a system call that the explorer does not know: %ld", number);
     }
@@ -92,6 +167,7 @@ int explore_mutex_lock(pthread_mutex_t *mutex)
 {
     uint32_t *word = (uint32_t *)(void *)mutex;
     explore_point(ACCESS_WRITE, word, __builtin_return_address(0));
+    stores_drain();
     while (*word != 0) {
         fiber_current()->on = word;
         fiber_wait(WAIT_MUTEX);
@@ -104,6 +180,7 @@ int explore_mutex_unlock(pthread_mutex_t *mutex)
 {
     uint32_t *word = (uint32_t *)(void *)mutex;
     explore_point(ACCESS_WRITE, word, __builtin_return_address(0));
+    stores_drain();
     if (*word != explorer->current + 1)
         explore_fail("a mutex was unlocked that this thread does not hold");
     *word = 0;
@@ -112,14 +189,46 @@ int explore_mutex_unlock(pthread_mutex_t *mutex)
 
 int explore_key_create(pthread_key_t *key, void (*end)(void *))
 {
-    *key = 0;
-    explorer->key_end = end;
+    if (explorer->key_count == KEYS)
+        return EAGAIN;
+    *key = explorer->key_count;
+    explorer->key_ends[explorer->key_count++] = end;
     return 0;
 }
 
 int explore_setspecific(pthread_key_t key, const void *value)
 {
-    (void)key;
-    fiber_current()->specific = value;
+    fiber_current()->specific[key] = value;
     return 0;
+}
+
+void *explore_getspecific(pthread_key_t key)
+{
+    return (void *)(uintptr_t)fiber_current()->specific[key];
+}
+
+/* ------------------------------------------------------------------------ signals */
+
+static struct sigaction actions[NSIG];
+
+int explore_sigaction(int number, const struct sigaction *action, struct sigaction *before)
+{
+    explore_point(action ? ACCESS_WRITE : ACCESS_READ, &actions[number],
+                  __builtin_return_address(0));
+    stores_drain();
+    if (before)
+        *before = actions[number];
+    if (action)
+        actions[number] = *action;
+    return 0;
+}
+
+void scenario_raise(int number)
+{
+    explore_point(ACCESS_READ, &actions[number], __builtin_return_address(0));
+    stores_drain();
+    if (actions[number].sa_handler == SIG_DFL)
+        explore_fail("signal %d would end the process", number);
+    if (actions[number].sa_handler != SIG_IGN)
+        actions[number].sa_handler(number);
 }
