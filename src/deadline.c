@@ -202,8 +202,8 @@ static void expire_one(struct canopy_ctx *ctx, int64_t now_ns, struct pass *pass
 static int64_t expire_line(struct canopy_ctx *ctx, int64_t now_ns, struct pass *pass)
 {
     int64_t due_ns = i64_load_seq_cst(&ctx->deadline); /* D4: pairs with D1 */
-    if (due_ns < 0)
-        return CANOPY_NEVER;
+    if (due_ns < 0 && is_settled(ctx))
+        return CANOPY_NEVER; /* it has fired, and whoever fired it is through */
     if (due_ns > now_ns)
         return due_ns;
     atomic_word *slot = ctx_slot(ctx);
@@ -216,8 +216,6 @@ static int64_t expire_line(struct canopy_ctx *ctx, int64_t now_ns, struct pass *
     }
     /* It stays now, and is what it was. A deadline that moved meanwhile is seen here. */
     due_ns = i64_load_acquire(&ctx->deadline);
-    if (due_ns < 0)
-        return CANOPY_NEVER;
     if (due_ns > now_ns)
         return due_ns;
     uintptr_t state = word_load_acquire(&ctx->state);

@@ -1,13 +1,11 @@
 /*
- * calls.c - the calls of a program that do not make contexts, and the table of all:
+ * calls.c - the calls of a program that own contexts and callbacks, and the table of all:
  * each is made on the model and on the library, and its result compared. Where a
  * call may run callbacks, the model goes first, so that they can compare too.
  */
 #include "calls.h"
 
 #include <errno.h>
-#include <signal.h>
-#include <time.h>
 
 #define FAR_NS (INT64_C(1) << 50)
 
@@ -26,7 +24,7 @@ const canopy_cause *call_cause(uint8_t arg)
 /* On a coarse grid, so that deadlines often coincide, and time often stops right at one. */
 int64_t call_near_ns(uint8_t arg)
 {
-    return 4 * (arg % 16 - 3);
+    return INT64_C(4) * (arg % 16 - 3);
 }
 
 /* Moments around now, and the odd ones; under background only the odd ones. */
@@ -48,13 +46,6 @@ int64_t call_time(const struct run *run, uint8_t arg, int node)
     default:
         return run->model.now_ns + call_near_ns(arg);
     }
-}
-
-static int64_t soon_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (now.tv_sec + 10) * INT64_C(1000000000);
 }
 
 /* ----------------------------------------------------------------------- handles */
@@ -177,87 +168,6 @@ static void advance(struct run *run, const uint8_t *arg)
                  (long long)run->model.now_ns, (long long)expected_ns, (long long)next_ns);
 }
 
-/* ----------------------------------------------------------------- observe, wait */
-
-static void err_at(struct run *run, const uint8_t *arg)
-{
-    struct handle handle = run->handles[call_pick(run, arg[0])];
-    int64_t now_ns = call_time(run, arg[1], handle.node);
-    int expected = model_err_at(&run->model, handle.node, now_ns);
-    int err = canopy_err_at(handle.ctx, now_ns);
-    if (err != expected)
-        run_fail(run, "node %d: err_at %lld is %d, and should be %d", handle.node,
-                 (long long)now_ns, err, expected);
-}
-
-static void wait_for(struct run *run, const uint8_t *arg)
-{
-    const canopy_ctx *all[RUN_HANDLES];
-    struct handle handle = run->handles[call_pick(run, arg[0])];
-    int done = model_err(&run->model, handle.node);
-    if (canopy_wait(handle.ctx, done ? CANOPY_NEVER : 0) != (done != 0))
-        run_fail(run, "node %d: wait should have said %d", handle.node, done != 0);
-    if (canopy_sleep(handle.ctx, arg[1] % 16 ? 0 : 1) != done)
-        run_fail(run, "node %d: sleep should have said %d", handle.node, done);
-    int lowest = -ETIME;
-    for (int h = run->handles_count - 1; h >= 0; h--) {
-        all[h] = run->handles[h].ctx;
-        if (model_err(&run->model, run->handles[h].node))
-            lowest = h;
-    }
-    int first = canopy_wait_any(all, (size_t)run->handles_count, 0);
-    if (first != lowest)
-        run_fail(run, "wait_any said %d, and should have said %d", first, lowest);
-}
-
-static void done_fd(struct run *run, const uint8_t *arg)
-{
-    struct handle handle = run->handles[call_pick(run, arg[0])];
-    int scope = model_scope(&run->model, handle.node);
-    int fd = canopy_done_fd(handle.ctx);
-    run_trace(run, "node %d: %d", handle.node, fd);
-    if (fd == -ENOMEM && run_allocation_failed())
-        return;
-    if (fd < 0 || (run->fd_of[scope] >= 0 && fd != run->fd_of[scope]))
-        run_fail(run, "node %d: its fd is %d, and was %d", handle.node, fd, run->fd_of[scope]);
-    run->fd_of[scope] = fd;
-    run->model.nodes[scope].has_fd = true;
-}
-
-static void wait_idle(struct run *run, const uint8_t *arg)
-{
-    struct handle handle = run->handles[call_pick(run, arg[0])];
-    if (run->depth > 0)
-        return; /* the caller itself may hold something that is on its way out */
-    if (run->model.nodes[handle.node].kind == NODE_ROOT) {
-        if (arg[1] % 8)
-            return; /* a root that was waited for is not kept for the next program */
-        run->watched = true;
-    }
-    run_trace(run, "node %d", handle.node);
-    bool derived = model_has_derived(&run->model, handle.node);
-    int expected = run->model.nodes[handle.node].kind == NODE_STATIC ? -EINVAL
-                   : derived                                         ? -ETIME
-                                                                     : 0;
-    int err = canopy_wait_idle(handle.ctx, derived ? 0 : soon_ns());
-    if (err != expected)
-        run_fail(run, "node %d: wait_idle said %d, and should have said %d", handle.node, err,
-                 expected);
-}
-
-/* A root that something is left of does not go. */
-static void root_free(struct run *run, const uint8_t *arg)
-{
-    struct handle root = run->handles[HANDLE_ROOT];
-    bool busy = model_has_derived(&run->model, root.node) ||
-                model_has_armed(&run->model, root.node) || run->model.nodes[root.node].handles > 1;
-    if (run->depth > 0 || !busy || arg[0] % 16)
-        return;
-    run->watched = true;
-    if (canopy_root_free(root.ctx) != -EBUSY)
-        run_fail(run, "the root went while something was left");
-}
-
 /* --------------------------------------------------------------------- callbacks */
 
 static void after_func(struct run *run, const uint8_t *arg)
@@ -307,88 +217,6 @@ static void callback_join(struct run *run, const uint8_t *arg)
         run_fail(run, "join said %d of a callback in state %d", err, (int)callback->state);
 }
 
-/* ------------------------------------------------------------------------- group */
-
-static int member(const canopy_ctx *ctx, void *arg)
-{
-    canopy_err(ctx);
-    return *(const int *)arg;
-}
-
-/* A whole group at once, seldom, for its threads cost more than all else here. */
-static void group(struct run *run, const uint8_t *arg)
-{
-    struct handle parent = run->handles[call_pick(run, arg[0])];
-    int codes[] = {arg[1] % 3, arg[1] / 3 % 3};
-    canopy_group together;
-    if (run->depth > 0 || arg[2] % 16)
-        return;
-    bool full = model_is_full(&run->model, parent.node);
-    int err = canopy_group_init(&together, parent.ctx, 1);
-    if (err == (full ? -EAGAIN : -ENOMEM) && (full || run_allocation_failed()))
-        return;
-    if (err || full)
-        run_fail(run, "group_init said %d", err);
-    if (canopy_err(canopy_group_ctx(&together)) != model_err(&run->model, parent.node))
-        run_fail(run, "a group does not begin as its parent is");
-    for (int i = 0; i < 2; i++)
-        if (canopy_group_go(&together, member, &codes[i]) != 0)
-            run_fail(run, "group_go failed");
-    err = canopy_group_wait(&together);
-    if (err != (codes[0] ? codes[0] : codes[1]))
-        run_fail(run, "group_wait said %d", err);
-}
-
-/* --------------------------------------------------------------------- bad input */
-
-static void expect_refused(const struct run *run, const canopy_ctx *ctx)
-{
-    if (ctx || errno != EINVAL)
-        run_fail(run, "bad input was not refused: errno %d", errno);
-    errno = 0;
-}
-
-static void bad_input(struct run *run, const uint8_t *arg)
-{
-    struct handle handle = run->handles[call_pick(run, arg[0])];
-    struct callback *callback = &run->callbacks[arg[1] % RUN_CALLBACKS];
-    const canopy_ctx *with_null[] = {handle.ctx, NULL};
-    const int signals[] = {SIGUSR1, arg[1] % 2 ? SIGKILL : 65 + arg[1]};
-    expect_refused(run, canopy_with_cancel(NULL));
-    expect_refused(run, canopy_with_deadline(NULL, 1));
-    expect_refused(run, canopy_with_timeout(NULL, 1));
-    expect_refused(run, canopy_with_value(handle.ctx, NULL, NULL));
-    expect_refused(run, canopy_with_value(NULL, &run_keys[0], NULL));
-    expect_refused(run, canopy_without_cancel(NULL));
-    expect_refused(run, canopy_with_any(NULL, 1));
-    expect_refused(run, canopy_with_any(with_null, 0));
-    expect_refused(run, canopy_with_any(with_null, 2));
-    expect_refused(run, canopy_with_signals(NULL, signals, 1));
-    expect_refused(run, canopy_with_signals(handle.ctx, signals, 0));
-    expect_refused(run, canopy_with_signals(handle.ctx, signals, 2));
-    canopy_group refused;
-    int handle_kind = run->model.nodes[handle.node].kind;
-    bool good = !canopy_cancel(NULL) && !canopy_set_deadline(NULL, 1) && !canopy_try_reset(NULL) &&
-                !canopy_retain(NULL) && canopy_wait_any(NULL, 1, 0) == -EINVAL &&
-                canopy_wait_any(with_null, 0, 0) == -EINVAL &&
-                canopy_wait_any(with_null, 2, 0) == -EINVAL &&
-                canopy_wait_idle(NULL, 0) == -EINVAL && canopy_root_free(NULL) == -EINVAL &&
-                canopy_root_advance(NULL, 1, NULL) == -EINVAL && !canopy_callback_stop(NULL) &&
-                canopy_callback_join(NULL) == -EINVAL &&
-                canopy_group_init(&refused, NULL, 0) == -EINVAL &&
-                canopy_after_func(handle.ctx, NULL, run_callback, NULL) == -EINVAL;
-    if (good && handle_kind != NODE_ROOT)
-        good = canopy_root_free(handle.ctx) == -EINVAL &&
-               canopy_root_advance(handle.ctx, CANOPY_NEVER, NULL) == -EINVAL;
-    if (good && (callback->state == CALLBACK_IDLE || callback->state == CALLBACK_RAN))
-        good = canopy_after_func(handle.ctx, &callback->record, NULL, NULL) == -EINVAL &&
-               canopy_after_func(NULL, &callback->record, run_callback, NULL) == -EINVAL;
-    if (!good)
-        run_fail(run, "bad input was not refused");
-    canopy_release(NULL);
-    canopy_end(NULL);
-}
-
 static void fail_allocation(struct run *run, const uint8_t *arg)
 {
     run_trace(run, "number %u", arg[0] % 4);
@@ -416,16 +244,28 @@ static const struct {
     {"set_deadline", set_deadline},
     {"try_reset", try_reset},
     {"advance", advance},
-    {"err_at", err_at},
-    {"wait", wait_for},
-    {"done_fd", done_fd},
-    {"wait_idle", wait_idle},
-    {"root_free", root_free},
+    {"err_at", call_err_at},
+    {"wait", call_wait},
+    {"wait_any", call_wait_any},
+    {"done_fd", call_done_fd},
+    {"wait_idle", call_wait_idle},
+    {"root_free", call_root_free},
+    {"second_root", call_second_root},
     {"after_func", after_func},
     {"callback_stop", callback_stop},
     {"callback_join", callback_join},
-    {"group", group},
-    {"bad_input", bad_input},
+    {"crowd", call_crowd},
+    {"crowd_thin", call_crowd_thin},
+    {"crowd_cancel", call_crowd_cancel},
+    {"crowd_pick", call_crowd_pick},
+    {"chain", call_chain},
+    {"switch_thread", call_switch_thread},
+    {"end_thread", call_end_thread},
+    {"group", call_group},
+    {"wake", call_wake},
+    {"raise", call_raise},
+    {"real_timeout", call_real_timeout},
+    {"bad_input", call_bad_input},
     {"fail_allocation", fail_allocation},
 };
 

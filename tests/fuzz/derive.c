@@ -4,13 +4,12 @@
 #include "calls.h"
 
 #include <errno.h>
-#include <signal.h>
 
 /* A handle to derive from; in a script for Go not background, whose time is real. */
 static int pick_parent(const struct run *run, uint8_t arg)
 {
     int h = call_pick(run, arg);
-    return run->options->script && h == HANDLE_BACKGROUND ? HANDLE_ROOT : h;
+    return run->options->script && h < HANDLES_FIXED ? HANDLE_ROOT : h;
 }
 
 static bool has_room(const struct run *run)
@@ -151,14 +150,20 @@ void call_with_any(struct run *run, const uint8_t *arg)
         adopt(run, ctx, model_derive(&run->model, NODE_ANY, nodes, count));
 }
 
-/* No signal is ever raised: here it is the context's place in the tree that counts. */
 void call_with_signals(struct run *run, const uint8_t *arg)
 {
-    static const int signals[] = {SIGUSR1, SIGUSR2, SIGHUP};
     struct handle parent = run->handles[call_pick(run, arg[0])];
+    int signals[RUN_SIGNALS];
+    size_t count = 0;
+    unsigned wanted = 1 + arg[1] % ((1U << RUN_SIGNALS) - 1);
     if (!has_room(run))
         return;
-    canopy_ctx *ctx = canopy_with_signals(parent.ctx, signals, 1 + arg[1] % 3);
-    if (made(run, ctx, parent.node))
-        adopt(run, ctx, model_derive(&run->model, NODE_ANY, &parent.node, 1));
+    for (int n = 0; n < RUN_SIGNALS; n++)
+        if (wanted & (1U << n))
+            signals[count++] = call_signal(n);
+    canopy_ctx *ctx = canopy_with_signals(parent.ctx, signals, count);
+    if (!made(run, ctx, parent.node))
+        return;
+    adopt(run, ctx, model_derive(&run->model, NODE_ANY, &parent.node, 1));
+    run->model.nodes[run->model.count - 1].signals = wanted;
 }

@@ -8,6 +8,7 @@
  * or, since some share a root, behind those that came before it: --first 1216.
  */
 #include "program.h"
+#include "random.h"
 
 #include <argp.h>
 #include <stdlib.h>
@@ -26,14 +27,6 @@ struct options {
 };
 
 enum option_key { OPTION_FIRST = 256 };
-
-static uint64_t random_next(uint64_t *state)
-{
-    uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
-}
 
 static double now_seconds(void)
 {

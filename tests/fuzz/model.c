@@ -43,8 +43,7 @@ const canopy_cause *model_cause(const struct model *model, int node)
     return model->nodes[model_scope(model, node)].cause;
 }
 
-/* The effective deadline of every node, parents first. */
-static void effective(const struct model *model, int64_t deadlines_ns[MODEL_NODES])
+void model_deadlines(const struct model *model, int64_t deadlines_ns[MODEL_NODES])
 {
     for (int i = 0; i < model->count; i++) {
         const struct node *node = &model->nodes[i];
@@ -57,20 +56,14 @@ static void effective(const struct model *model, int64_t deadlines_ns[MODEL_NODE
     }
 }
 
-int64_t model_deadline(const struct model *model, int node)
-{
-    int64_t deadlines_ns[MODEL_NODES];
-    effective(model, deadlines_ns);
-    return deadlines_ns[node];
-}
-
 int model_err_at(const struct model *model, int node, int64_t now_ns)
 {
     int err = model_err(model, node);
     if (err)
         return err;
-    int64_t deadline_ns = model_deadline(model, node);
-    return deadline_ns != CANOPY_NEVER && deadline_ns <= now_ns ? -ETIMEDOUT : 0;
+    int64_t deadlines_ns[MODEL_NODES];
+    model_deadlines(model, deadlines_ns);
+    return deadlines_ns[node] != CANOPY_NEVER && deadlines_ns[node] <= now_ns ? -ETIMEDOUT : 0;
 }
 
 bool model_lookup(const struct model *model, int node, const canopy_key *key, void **value)
@@ -163,6 +156,26 @@ bool model_cancel(struct model *model, int node, const canopy_cause *cause)
     return true;
 }
 
+/* Below a context that a signal ends, one that it ends too has the same end either way. */
+void model_raise(struct model *model, unsigned signals, const canopy_cause *cause)
+{
+    bool held[MODEL_NODES];
+    model_held(model, held);
+    for (int i = 0; i < model->count; i++)
+        if (held[i] && (model->nodes[i].signals & signals) && !model->nodes[i].err)
+            end_tree(model, i, -ECANCELED, cause);
+}
+
+bool model_watches(const struct model *model, unsigned signals)
+{
+    bool held[MODEL_NODES];
+    model_held(model, held);
+    for (int i = 0; i < model->count; i++)
+        if (held[i] && (model->nodes[i].signals & signals))
+            return true;
+    return false;
+}
+
 static int64_t reported(int64_t deadline_ns)
 {
     return deadline_ns < 0 ? 0 : deadline_ns; /* moments before zero are told as zero */
@@ -226,7 +239,7 @@ bool model_advance(struct model *model, int64_t now_ns, model_observe observe, v
     bool held[MODEL_NODES];
     if (now_ns > model->now_ns)
         model->now_ns = now_ns;
-    effective(model, deadlines_ns);
+    model_deadlines(model, deadlines_ns);
     model_held(model, held);
     for (int i = 0; i < model->count; i++) {
         const struct node *node = &model->nodes[i];
@@ -306,5 +319,15 @@ int model_with_value(struct model *model, int parent, const canopy_key *key, voi
     int i = model_derive(model, NODE_VALUE, &parent, 1);
     model->nodes[i].key = key;
     model->nodes[i].value = value;
+    return i;
+}
+
+int model_copy(struct model *model, int node)
+{
+    int i = model->count++;
+    model->nodes[i] = model->nodes[node];
+    model->nodes[i].handles = 1;
+    model->nodes[i].armed = 0;
+    model->nodes[i].has_fd = false;
     return i;
 }

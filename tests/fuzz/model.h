@@ -35,6 +35,7 @@ struct node {
     const canopy_cause *deadline_cause;
     const canopy_key *key;
     void *value;
+    unsigned signals; /* those that end it, a bit each */
 };
 
 struct model {
@@ -56,6 +57,8 @@ int model_derive(struct model *model, enum node_kind kind, const int parents[], 
 int model_with_deadline(struct model *model, int parent, int64_t deadline_ns, bool passed,
                         const canopy_cause *cause);
 int model_with_value(struct model *model, int parent, const canopy_key *key, void *value);
+/* One more that stands exactly as `node` does. */
+int model_copy(struct model *model, int node);
 
 /* True when a constructor under `parent` has to fail with EAGAIN. */
 bool model_is_full(const struct model *model, int parent);
@@ -63,6 +66,9 @@ bool model_is_full(const struct model *model, int parent);
 bool model_cancel(struct model *model, int node, const canopy_cause *cause);
 bool model_set_deadline(struct model *model, int node, int64_t deadline_ns);
 bool model_try_reset(struct model *model, int node);
+/* Signals arrive, and end with `cause` what is held and watches them. */
+void model_raise(struct model *model, unsigned signals, const canopy_cause *cause);
+bool model_watches(const struct model *model, unsigned signals);
 
 /* Lets time pass. False: what was observed is none of the outcomes allowed. */
 bool model_advance(struct model *model, int64_t now_ns, model_observe observe, void *arg);
@@ -72,7 +78,8 @@ int model_scope(const struct model *model, int node);
 bool model_can_end(const struct model *model, int node);
 int model_err(const struct model *model, int node);
 const canopy_cause *model_cause(const struct model *model, int node);
-int64_t model_deadline(const struct model *model, int node);
+/* The effective deadline of each node. */
+void model_deadlines(const struct model *model, int64_t deadlines_ns[MODEL_NODES]);
 int model_err_at(const struct model *model, int node, int64_t now_ns);
 bool model_lookup(const struct model *model, int node, const canopy_key *key, void **value);
 

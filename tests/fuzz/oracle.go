@@ -4,8 +4,8 @@
 //
 //	fuzz_programs --script --count 1000 | oracle
 //
-// A script is made of lines: "program" begins a new one with two handles, a root
-// that can be cancelled and a background; "derive P", "deadline P T" and
+// A script is made of lines: "program" begins a new one with three handles: a root
+// that can be cancelled, background and TODO; "derive P", "deadline P T" and
 // "value P K V" append a handle below handle P; "cancel H" ends one, "end H" ends it
 // and "drop H" does not, and the last handle then takes the place of H. A line that
 // begins with "=" holds what canopy said of each handle; "end" says that all is there.
@@ -125,6 +125,7 @@ func (o *oracle) restart() {
 	o.handles, o.all = nil, nil
 	o.add(context.WithCancel(context.Background()))
 	o.add(context.Background(), nil)
+	o.add(context.TODO(), nil)
 	o.programs++
 }
 
