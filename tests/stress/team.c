@@ -284,12 +284,13 @@ uint64_t team_chapter(uint64_t chapter, int64_t until_ns, uint64_t counts[])
 {
     static stress_thread threads[STRESS_MAX_THREADS];
     pthread_t ids[STRESS_MAX_THREADS];
+    const unsigned n = stress.threads;
 
     open_root(chapter);
     team.until_ns = until_ns;
     atomic_store(&team.rounds, 0);
-    atomic_store(&team.running, stress.threads);
-    for (unsigned i = 0; i < stress.threads; i++) {
+    atomic_store(&team.running, n);
+    for (unsigned i = 0; i < n; i++) {
         threads[i] = (stress_thread){.who = i, .random = stress.seed};
         /* The seed, drawn once, keeps chapters and threads on streams of their own. */
         threads[i].random = stress_random(&threads[i]) ^ (chapter << 8 | i);
@@ -298,7 +299,7 @@ uint64_t team_chapter(uint64_t chapter, int64_t until_ns, uint64_t counts[])
         CHECK(result == 0, "no thread: %d", result);
     }
     watch();
-    for (unsigned i = 0; i < stress.threads; i++) {
+    for (unsigned i = 0; i < n; i++) {
         pthread_join(ids[i], NULL);
         for (unsigned k = 0; k < STRESS_MAX_COUNTS; k++)
             counts[k] += threads[i].counts[k];

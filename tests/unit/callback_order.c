@@ -136,7 +136,7 @@ TEST(p31_a_slow_callback_at_expiry_delays_no_other_expiry)
     canopy_ctx *slow = canopy_with_cancel(canopy_background());
     assert_int_equal(canopy_after_func(slow, &callback, pass_gate, &gate), 0);
     /* Armed last, and not close: past already, it would run here, and wait for us. */
-    canopy_set_deadline(slow, now_ns() + MILLISECONDS(100));
+    canopy_set_deadline(slow, now_ns() + MILLISECONDS(SCALED(100, 1000)));
     assert_true(eventually(atomic_load(&gate.entered), SOON));
 
     for (unsigned round = 0; round < 5; round++) {

@@ -136,7 +136,8 @@ TEST(p30_join_of_what_a_library_thread_still_has_to_run_is_edeadlk_there)
     joiners[1].other = &joiners[0].own;
     for (size_t i = 0; i < 2; i++)
         assert_int_equal(canopy_after_func(ctx, &joiners[i].own, join_from_inside, &joiners[i]), 0);
-    canopy_set_deadline(ctx, now_ns() + MILLISECONDS(100)); /* not past, or it ran here */
+    /* Not past, or it ran here. */
+    canopy_set_deadline(ctx, now_ns() + MILLISECONDS(SCALED(100, 1000)));
 
     assert_true(eventually(atomic_load(&runs) == 2, SOON));
     for (size_t i = 0; i < 2; i++)

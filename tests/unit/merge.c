@@ -163,7 +163,8 @@ TEST(p27_a_value_layer_as_input_stands_for_its_ancestor)
 TEST(p27_waiters_fds_and_callbacks_of_it_hear_of_an_input)
 {
     canopy_ctx *first = canopy_with_cancel(canopy_background());
-    canopy_ctx *second = canopy_with_timeout(canopy_background(), MILLISECONDS(30));
+    /* Far enough for the fd to be seen unreadable. */
+    canopy_ctx *second = canopy_with_timeout(canopy_background(), MILLISECONDS(SCALED(30, 1000)));
     canopy_ctx *merged = any2(first, second);
     atomic_uint runs = 0;
     canopy_callback callback;

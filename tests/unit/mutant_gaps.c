@@ -104,6 +104,98 @@ TEST(p10_a_child_derived_beside_the_release_of_the_last_handle_keeps_its_parent)
     fixture_close(&f);
 }
 
+/* -------------------------- 7: registered while the processor still has writes to do */
+
+/* As many lines as the other thread has written keep what a processor writes after them waiting. */
+#define LINES 48
+
+struct busy_race {
+    struct meeting start, end;
+    canopy_ctx *parent, *child;
+    volatile uint64_t lines[LINES][8];
+    int rounds;
+};
+
+static void write_lines(struct busy_race *race)
+{
+    for (size_t i = 0; i < LINES; i++)
+        race->lines[i][0]++;
+}
+
+static void write_and_derive(void *arg)
+{
+    struct busy_race *race = arg;
+    for (int round = 0; round < race->rounds; round++) {
+        meet(&race->start);
+        (void)canopy_done(race->parent); /* so that it is near by the time it is needed */
+        write_lines(race);
+        race->child = canopy_with_cancel(race->parent);
+        meet(&race->end);
+    }
+}
+
+TEST(p07_a_child_registered_while_older_writes_are_under_way_ends_done)
+{
+    struct busy_race race = {
+        .start = {.parties = 2}, .end = {.parties = 2}, .rounds = SCALED(100000, 1000)};
+    struct thread deriver;
+    thread_start(&deriver, write_and_derive, &race);
+    for (int round = 0; round < race.rounds; round++) {
+        write_lines(&race);
+        race.parent = canopy_with_cancel(canopy_background());
+        meet(&race.start);
+        for (int i = round * 7 % 1000; i > 0; i--)
+            atomic_signal_fence(memory_order_seq_cst);
+        assert_true(canopy_cancel(race.parent));
+        meet(&race.end);
+        assert_true(canopy_done(race.child));
+        canopy_release(race.child);
+        canopy_release(race.parent);
+    }
+    thread_join(&deriver);
+}
+
+/* ------------------------------- 12: the last two children of a released parent */
+
+struct last_children {
+    struct meeting start, middle, end;
+    canopy_ctx *parent;
+    int rounds;
+};
+
+static void come_and_go(void *arg)
+{
+    struct last_children *race = arg;
+    for (int round = 0; round < race->rounds; round++) {
+        meet(&race->start);
+        canopy_ctx *child = canopy_with_cancel(race->parent);
+        meet(&race->middle);
+        meet(&race->end);
+        canopy_release(child);
+    }
+}
+
+/* Who goes last gives the parent's memory back, after all that the others did in it. */
+TEST(p12_the_last_child_frees_its_parent_after_all_others_have_left_it)
+{
+    struct last_children race = {.start = {.parties = 3},
+                                 .middle = {.parties = 3},
+                                 .end = {.parties = 3},
+                                 .rounds = SCALED(20000, 2000)};
+    struct thread threads[2];
+    for (size_t i = 0; i < 2; i++)
+        thread_start(&threads[i], come_and_go, &race);
+    for (int round = 0; round < race.rounds; round++) {
+        race.parent = canopy_with_cancel(canopy_background());
+        meet(&race.start);
+        meet(&race.middle);
+        canopy_release(race.parent); /* its children keep it, and are counted now */
+        meet(&race.end);
+    }
+    for (size_t i = 0; i < 2; i++)
+        thread_join(&threads[i]);
+}
+
 /* --------------------------------------- 18: armed while the clock is at work */
 
 TEST(p18_a_deadline_armed_at_the_moment_of_anothers_expiry_is_not_lost)

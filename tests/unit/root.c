@@ -73,7 +73,7 @@ TEST(core_root_takes_all_its_memory_from_its_hooks)
     canopy_ctx *children[1000];
     for (size_t i = 0; i < 1000; i++)
         children[i] = canopy_with_cancel(f.root);
-    assert_true(atomic_load(&f.memory.live_bytes) >= before + 1000 * 64);
+    assert_true(atomic_load(&f.memory.live_bytes) >= before + (size_t)1000 * 64);
     for (size_t i = 0; i < 1000; i++)
         canopy_end(children[i]);
     fixture_close(&f);

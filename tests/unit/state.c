@@ -58,6 +58,7 @@ static size_t tree_parent(size_t i)
 static void tree_make(canopy_ctx *tree[TREE_NODES], const canopy_ctx *root)
 {
     for (size_t i = 0; i < TREE_NODES; i++) {
+        /* cppcheck-suppress uninitvar ; all before this one are set */
         const canopy_ctx *parent = i == 0 ? root : tree[tree_parent(i)];
         /* The top must be cancellable itself. */
         if (i % 3 == 1)

@@ -191,11 +191,11 @@ TEST(core_threads_come_and_go_by_the_thousand)
     print_message("%zu and %zu bytes in use, %zu and %zu resident\n", early_bytes, late_bytes,
                   early_resident_bytes, late_resident_bytes);
     /* What those need that are there at the same time, whatever the number of all. */
-    assert_true(late_bytes <= AT_ONCE * 512 * 1024);
+    assert_true(late_bytes <= (size_t)AT_ONCE * 512 * 1024);
     /* Beside that, a hundred bytes a thread would show. */
     size_t grown_bytes = late_bytes > early_bytes ? late_bytes - early_bytes : 0;
     if (!UNDER_SANITIZER)
-        assert_true(late_resident_bytes <= early_resident_bytes + grown_bytes + 800 * 1024);
+        assert_true(late_resident_bytes <= early_resident_bytes + grown_bytes + (size_t)800 * 1024);
     fixture_close(&f);
 }
 
@@ -297,7 +297,7 @@ TEST(core_contexts_handed_to_other_threads_leave_memory_flat)
         size_t bytes = atomic_load(&f.memory.live_bytes);
         print_message("%zu bytes in use\n", bytes);
         /* What is on its way back varies; contexts that stayed away would be 128 MB a round. */
-        assert_true(bytes <= 16u * 1024 * 1024);
+        assert_true(bytes <= (size_t)16 * 1024 * 1024);
     }
     fixture_close(&f);
 }
