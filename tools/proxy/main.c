@@ -65,8 +65,10 @@ static int64_t parse_ms(struct argp_state *state, const char *text)
 static void parse_upstream(struct argp_state *state, char *text, struct sockaddr_in *address)
 {
     char *colon = strrchr(text, ':');
-    if (!colon)
+    if (!colon) {
         argp_error(state, "%s is not ADDRESS:PORT", text);
+        return; /* argp lets a caller ask for an argp_error that comes back */
+    }
     *colon = '\0';
     address->sin_family = AF_INET;
     address->sin_port = htons((uint16_t)parse_number(state, colon + 1, UINT16_MAX));

@@ -37,11 +37,10 @@ static void samples_print(struct samples *samples, const char *name, FILE *file)
 {
     fprintf(file, ", \"%s\": {\"count\": %zu", name, samples->count);
     if (samples->count > 0) {
-        const size_t last = samples->count - 1;
+        const size_t last = samples->count - 1, p50 = last / 2, p99 = last * 99 / 100;
         qsort(samples->values_ns, samples->count, sizeof *samples->values_ns, compare_ns);
         fprintf(file, ", \"p50\": %.1f, \"p99\": %.1f, \"max\": %.1f",
-                (double)samples->values_ns[last / 2] / 1e3,
-                (double)samples->values_ns[last * 99 / 100] / 1e3,
+                (double)samples->values_ns[p50] / 1e3, (double)samples->values_ns[p99] / 1e3,
                 (double)samples->values_ns[last] / 1e3);
     }
     fputc('}', file);

@@ -144,6 +144,7 @@ static void alarm_ready(struct endpoint *endpoint, uint32_t events)
 static void turn_away(struct worker *worker)
 {
     close_fd(worker->spare_fd);
+    /* cppcheck-suppress nullPointer ; accept4 need not tell the address */
     close_fd(accept4(worker->listener.fd, NULL, NULL, SOCK_CLOEXEC));
     worker->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
@@ -153,6 +154,7 @@ static void listener_ready(struct endpoint *endpoint, uint32_t events)
     struct worker *worker = CONTAINER_OF(endpoint, struct worker, listener);
     (void)events;
     for (int i = 0; i < ACCEPTS_AT_ONCE; i++) {
+        /* cppcheck-suppress nullPointer ; the same */
         int fd = accept4(endpoint->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
             conn_open(worker, fd);

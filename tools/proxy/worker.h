@@ -115,9 +115,9 @@ struct worker {
     char *scratch;  /* what was read last, SCRATCH_BYTES long */
     size_t record_count;
     uint64_t next_request_id;
-    SLIST_HEAD(, record) buried;
-    LIST_HEAD(, conn) conns;
-    LIST_HEAD(, upstream) idle_upstreams;
+    SLIST_HEAD(records, record) buried;
+    LIST_HEAD(conns, conn) conns;
+    LIST_HEAD(upstreams, upstream) idle_upstreams;
     unsigned idle_upstream_count;
     struct stats stats;
 };
