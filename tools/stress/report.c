@@ -286,9 +286,10 @@ void report_json(const struct report *report, bool ok, FILE *out)
                 s->rss_bytes, s->held_bytes, s->p50_ns, s->p99_ns, s->max_ns,
                 i + 1 < report->taken ? "," : "");
     }
+    const char *flat = report_is_flat(report) ? "true" : "false";
     fprintf(out, "  ],\n  \"flat\": %s,\n  \"violations\": %" PRIu64 ",\n  \"ok\": %s\n}\n",
-            report_is_flat(report) ? "true" : "false", atomic_load(&report->run->violations),
-            ok ? "true" : "false");
+            report->run->options.flat_percent > 0 ? flat : "null",
+            atomic_load(&report->run->violations), ok ? "true" : "false");
 }
 
 void report_free(struct report *report)

@@ -78,7 +78,7 @@ enum total {
 
 /* Times in buckets whose width is an eighth of their octave: 12 % off at most. */
 #define LATENCY_STEPS   8
-#define LATENCY_BUCKETS (64 * LATENCY_STEPS)
+#define LATENCY_BUCKETS ((size_t)64 * LATENCY_STEPS)
 
 /* Written by one thread, read by the reporting one at any time. */
 struct statistics {

@@ -139,7 +139,7 @@ static size_t latency_bucket(uint64_t ns)
     if (ns < LATENCY_STEPS)
         return (size_t)ns;
     unsigned octave = 63 - (unsigned)__builtin_clzll(ns);
-    return (octave - 2) * LATENCY_STEPS + ((ns >> (octave - 3)) & (LATENCY_STEPS - 1));
+    return (size_t)(octave - 2) * LATENCY_STEPS + ((ns >> (octave - 3)) & (LATENCY_STEPS - 1));
 }
 
 static void op_create(struct worker *w)
