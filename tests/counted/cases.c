@@ -1,0 +1,284 @@
+/*
+ * cases.c - the operations that are counted.
+ */
+#include "counted.h"
+
+#include <unistd.h>
+
+#define REPEAT for (unsigned i = 0; i < BATCH; i++)
+
+/* Keeps the compiler from leaving out what gave `value`. */
+static inline void keep(uintptr_t value)
+{
+    __asm__ volatile("" : : "r"(value) : "memory");
+}
+
+/* A context of the thread's own, under the one that all share. */
+static void enter_ctx(struct scene *scene, struct part *part)
+{
+    part->ctx = must(canopy_with_cancel(scene->parent));
+}
+
+static void leave_ctx(struct scene *scene, struct part *part)
+{
+    (void)scene;
+    canopy_end(part->ctx);
+}
+
+/* --------------------------------------------------------------- short lives */
+
+static void work_create(struct scene *scene, struct part *part)
+{
+    (void)part;
+    REPEAT canopy_end(must(canopy_with_cancel(scene->parent)));
+}
+
+static void work_timeout(struct scene *scene, struct part *part)
+{
+    (void)part;
+    REPEAT canopy_end(must(canopy_with_timeout(scene->parent, TIMEOUT_NS)));
+}
+
+static const canopy_key user_key = {.name = "user"};
+static const canopy_key trace_key = {.name = "trace"};
+
+/* A connection, a request with its timeout, two values, two calls upstream. */
+static void work_request(struct scene *scene, struct part *part)
+{
+    REPEAT
+    {
+        canopy_ctx *connection = must(canopy_with_cancel(scene->parent));
+        canopy_ctx *request = must(canopy_with_timeout(connection, TIMEOUT_NS));
+        canopy_ctx *user = must(canopy_with_value(request, &user_key, part));
+        canopy_ctx *trace = must(canopy_with_value(user, &trace_key, part));
+        canopy_ctx *first = must(canopy_with_cancel(trace));
+        canopy_ctx *second = must(canopy_with_cancel(trace));
+
+        canopy_end(first);
+        canopy_end(second);
+        canopy_release(trace);
+        canopy_release(user);
+        canopy_end(request);
+        canopy_end(connection);
+    }
+}
+
+static uint64_t random_next(uint64_t *state)
+{
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    return *state;
+}
+
+static void work_churn(struct scene *scene, struct part *part)
+{
+    REPEAT
+    {
+        canopy_ctx **place = &part->standing[random_next(&part->random) % scene->live];
+
+        canopy_end(*place);
+        *place = must(canopy_with_cancel(scene->parent));
+    }
+}
+
+/* Made by one thread, ended by its neighbour. */
+static void work_handover(struct scene *scene, struct part *part)
+{
+    canopy_ctx **nodes = scene->parts[(part - scene->parts) & ~1].nodes;
+
+    if ((part - scene->parts) & 1)
+        REPEAT canopy_end(nodes[i]);
+    else
+        REPEAT nodes[i] = must(canopy_with_cancel(scene->parent));
+}
+
+/* -------------------------------------------------------------------- cancel */
+
+static void before_wide(struct scene *scene, struct part *part)
+{
+    part->ctx = must(canopy_with_cancel(scene->parent));
+    for (unsigned i = 0; i < CROWD; i++)
+        part->nodes[i] = must(canopy_with_cancel(part->ctx));
+}
+
+static void before_deep(struct scene *scene, struct part *part)
+{
+    part->ctx = must(canopy_with_cancel(scene->parent));
+    for (unsigned i = 0; i < CROWD; i++)
+        part->nodes[i] = must(canopy_with_cancel(i ? part->nodes[i - 1] : part->ctx));
+}
+
+static void work_cancel(struct scene *scene, struct part *part)
+{
+    (void)scene;
+    canopy_cancel(part->ctx);
+}
+
+static void after_crowd(struct scene *scene, struct part *part)
+{
+    (void)scene;
+    for (unsigned i = CROWD; i-- > 0;) {
+        must(canopy_done(part->nodes[i]) ? part : NULL);
+        canopy_end(part->nodes[i]);
+    }
+    canopy_end(part->ctx);
+}
+
+static void enter_wake(struct scene *scene, struct part *part)
+{
+    (void)scene;
+    part->sleeper = sleeper_new();
+}
+
+static void before_wake(struct scene *scene, struct part *part)
+{
+    enter_ctx(scene, part);
+    sleeper_sleep(part->sleeper, part->ctx);
+}
+
+static void after_wake(struct scene *scene, struct part *part)
+{
+    sleeper_await(part->sleeper);
+    leave_ctx(scene, part);
+}
+
+static void leave_wake(struct scene *scene, struct part *part)
+{
+    (void)scene;
+    sleeper_free(part->sleeper);
+}
+
+/* ------------------------------------------------------------------- observe */
+
+static void work_err(struct scene *scene, struct part *part)
+{
+    (void)scene;
+    REPEAT keep((uintptr_t)canopy_err(part->ctx));
+}
+
+#define LAYERS 32
+static canopy_key keys[LAYERS];
+
+static void enter_value(struct scene *scene, struct part *part)
+{
+    for (unsigned i = 0; i < LAYERS; i++)
+        part->nodes[i] =
+            must(canopy_with_value(i ? part->nodes[i - 1] : scene->parent, &keys[i], part));
+}
+
+static void work_value(struct scene *scene, struct part *part)
+{
+    (void)scene;
+    REPEAT keep((uintptr_t)canopy_value(part->nodes[LAYERS - 1], &keys[0]));
+}
+
+static void leave_value(struct scene *scene, struct part *part)
+{
+    (void)scene;
+    for (unsigned i = LAYERS; i-- > 0;)
+        canopy_release(part->nodes[i]);
+}
+
+/* ----------------------------------------------------------------- callbacks */
+
+static void nothing(void *arg)
+{
+    (void)arg;
+}
+
+static void work_callback(struct scene *scene, struct part *part)
+{
+    REPEAT
+    {
+        keep((uintptr_t)canopy_after_func(scene->parent, &part->callback, nothing, part));
+        keep(canopy_callback_stop(&part->callback));
+    }
+}
+
+/* ----------------------------------------------------------------- deadlines */
+
+static void work_arm(struct scene *scene, struct part *part)
+{
+    (void)scene;
+    REPEAT
+    {
+        keep(canopy_set_deadline(part->ctx, TIMEOUT_NS * 2));
+        keep(canopy_set_deadline(part->ctx, CANOPY_NEVER));
+    }
+}
+
+/* Rounds are so short that those which stand in the scene do not come due. */
+#define EXPIRE_NS (SECOND_NS / 100)
+
+static void before_expire(struct scene *scene, struct part *part)
+{
+    for (unsigned i = 0; i < CROWD; i++)
+        part->nodes[i] = must(canopy_with_timeout(scene->parent, EXPIRE_NS));
+    scene->now_ns += EXPIRE_NS;
+    part->ctx = must(canopy_with_cancel(scene->parent));
+}
+
+static void work_expire(struct scene *scene, struct part *part)
+{
+    (void)part;
+    canopy_root_advance(scene->top, scene->now_ns, NULL);
+}
+
+/* ------------------------------------------------------------------- planted */
+
+/*
+ * All that is not to be, and must be found: memory and a grace period of the
+ * library's, a system call, a line that all write, work that grows.
+ */
+static void work_planted(struct scene *scene, struct part *part)
+{
+    (void)part;
+    if (canopy_root_free(must(canopy_root_new(NULL))) != 0)
+        must(NULL);
+    keep((uintptr_t)getppid());
+    canopy_release(canopy_retain(scene->parent));
+    for (size_t i = 0; i < scene->live / 100; i++)
+        keep(i);
+}
+
+/* --------------------------------------------------------------------- table */
+
+/* clang-format off */
+const struct counted_case counted_cases[] = {
+    {.name = "create", .parent = UNDER_SHARED, .operations = BATCH, .work = work_create},
+    {.name = "create_under_background", .parent = UNDER_BACKGROUND, .operations = BATCH,
+     .work = work_create},
+    {.name = "create_in_middle", .parent = UNDER_MIDDLE, .operations = BATCH, .work = work_create},
+    {.name = "create_among_many", .parent = UNDER_SHARED, .operations = BATCH, .live = CROWD,
+     .work = work_create},
+    {.name = "create_under_root", .parent = UNDER_ROOT, .operations = BATCH, .work = work_create},
+    {.name = "timeout", .parent = UNDER_SHARED, .operations = BATCH, .work = work_timeout},
+    {.name = "timeout_host_clock", .parent = UNDER_HOST_ROOT, .operations = BATCH,
+     .work = work_timeout},
+    {.name = "request", .parent = UNDER_SHARED, .operations = BATCH, .work = work_request},
+    {.name = "churn", .parent = UNDER_SHARED, .operations = BATCH, .live = 100000,
+     .work = work_churn},
+    {.name = "handover", .parent = UNDER_SHARED, .operations = BATCH / 2, .threads = 2,
+     .work = work_handover},
+    {.name = "cancel_wide", .parent = UNDER_SHARED, .operations = CROWD, .before = before_wide,
+     .work = work_cancel, .after = after_crowd},
+    {.name = "cancel_deep", .parent = UNDER_SHARED, .operations = CROWD, .before = before_deep,
+     .work = work_cancel, .after = after_crowd},
+    {.name = "wake", .parent = UNDER_SHARED, .operations = 1, .wakes = 1, .enter = enter_wake,
+     .before = before_wake, .work = work_cancel, .after = after_wake, .leave = leave_wake},
+    {.name = "err", .parent = UNDER_SHARED, .operations = BATCH, .enter = enter_ctx,
+     .work = work_err, .leave = leave_ctx},
+    {.name = "value", .parent = UNDER_SHARED, .operations = BATCH, .enter = enter_value,
+     .work = work_value, .leave = leave_value},
+    {.name = "callback", .parent = UNDER_SHARED, .operations = BATCH, .work = work_callback},
+    {.name = "arm", .parent = UNDER_SHARED, .operations = BATCH, .enter = enter_ctx,
+     .work = work_arm, .leave = leave_ctx},
+    {.name = "arm_host_clock", .parent = UNDER_HOST_ROOT, .operations = BATCH, .enter = enter_ctx,
+     .work = work_arm, .leave = leave_ctx},
+    {.name = "expire", .parent = UNDER_HOST_ROOT, .operations = CROWD, .before = before_expire,
+     .work = work_expire, .after = after_crowd},
+    {.name = "planted", .parent = UNDER_SHARED, .operations = 1, .work = work_planted},
+    {.name = NULL},
+};
+/* clang-format on */
