@@ -1,0 +1,109 @@
+// canopy.cc - canopy_bench: the library, and beside it in one process the floors.
+#include <cstdint>
+
+#include <canopy/canopy.h>
+
+#include "floors.h"
+#include "workloads/all.h"
+
+namespace
+{
+
+struct Canopy {
+    static constexpr const char *name = "canopy";
+    static constexpr int64_t deepest = INT64_MAX;
+    static constexpr bool fires = true;
+
+    using node = canopy_ctx *;
+    using key = canopy_key;
+    using callback = canopy_callback;
+
+    static void root(node &made)
+    {
+        made = bench::must(canopy_with_cancel(canopy_background()));
+        canopy_end(bench::must(canopy_with_timeout(made, bench::timeout_ns)));
+    }
+    static void child(node &made, node parent)
+    {
+        made = bench::must(canopy_with_cancel(parent));
+    }
+    static void timeout(node &made, node parent)
+    {
+        made = bench::must(canopy_with_timeout(parent, bench::timeout_ns));
+    }
+    static void deadline(node &made, node parent, int64_t deadline_ns)
+    {
+        made = bench::must(canopy_with_deadline(parent, deadline_ns));
+    }
+    static void value(node &made, node parent, const key &bound, void *to)
+    {
+        made = bench::must(canopy_with_value(parent, &bound, to));
+    }
+    static void *lookup(node in, const key &bound)
+    {
+        return canopy_value(in, &bound);
+    }
+    static void cancel(node ctx)
+    {
+        canopy_cancel(ctx);
+    }
+    static void end(node ctx)
+    {
+        canopy_end(ctx);
+    }
+    static bool done(node ctx)
+    {
+        return canopy_err(ctx) != 0;
+    }
+    static void wait(node ctx)
+    {
+        canopy_wait(ctx, CANOPY_NEVER);
+    }
+    static void callback_add(node ctx, callback &record, bench::Fn fn, void *arg)
+    {
+        bench::check(-canopy_after_func(ctx, &record, fn, arg));
+    }
+    static void callback_stop(callback &record)
+    {
+        if (!canopy_callback_stop(&record))
+            canopy_callback_join(&record);
+    }
+};
+
+// The same without a timeout, for what the timeout alone costs.
+struct Without : Canopy {
+    // cppcheck-suppress duplInheritedMember ; it takes the other's place
+    static constexpr const char *name = "without";
+
+    static void timeout(node &made, node parent)
+    {
+        child(made, parent);
+    }
+};
+
+// The same under a root whose time the host hands in.
+struct HostClock : Canopy {
+    // cppcheck-suppress duplInheritedMember ; it takes the other's place
+    static constexpr const char *name = "host_clock";
+
+    static void root(node &made)
+    {
+        canopy_config config = {};
+
+        config.size = sizeof config;
+        config.clock = CANOPY_CLOCK_HOST;
+        config.now_ns = bench::now_ns();
+        made = bench::must(canopy_root_new(&config));
+    }
+};
+
+} // namespace
+
+int main(int argc, char **argv)
+{
+    bench::add_all<Canopy>();
+    bench::add_create_timeout<Without>();
+    bench::add_create_timeout<HostClock>();
+    bench::add_floors();
+    return bench::main(argc, argv);
+}

@@ -1,0 +1,1 @@
+"""The benchmark suite: builds the programs, runs them in turn, reports."""
