@@ -112,7 +112,8 @@ static bool mark(struct canopy_ctx *ctx, uintptr_t word, struct pass *pass)
     return true;
 }
 
-bool is_settled(const struct canopy_ctx *ctx)
+/* Done, and everything below: what has no children needs no sweep to say so. */
+static bool is_settled(const struct canopy_ctx *ctx)
 {
     uintptr_t state = word_load_seq_cst(&ctx->state); /* before the slots, as C1 before C3 */
     return !state_is_live(state) && ((state & STATE_SWEPT) || !ctx_may_have_children(ctx));

@@ -56,7 +56,4 @@ void cancel_born(struct canopy_ctx *ctx, uintptr_t word);
 extern atomic_u32 wide_waiters;
 extern atomic_u32 wide_word;
 
-/* Done, and everything below: what has no children needs no sweep to say so. */
-bool is_settled(const struct canopy_ctx *ctx);
-
 #endif

@@ -198,12 +198,24 @@ static void expire_one(struct canopy_ctx *ctx, int64_t now_ns, struct pass *pass
     }
 }
 
+/*
+ * Whether a deadline that has fired needs no help: its context and all below it are
+ * done. For a line that may be free, so by its words alone.
+ */
+static bool is_through(const struct canopy_ctx *ctx)
+{
+    uintptr_t state = word_load_seq_cst(&ctx->state); /* before the slots, as C1 before C3 */
+    return !state_is_live(state) &&
+           ((state & STATE_SWEPT) ||
+            (word_load_seq_cst(&ctx->link) == SLOT_END && word_load_seq_cst(&ctx->slot0) == 0));
+}
+
 /* Looks at one line: the time by which to look again. Inside a read section. */
 static int64_t expire_line(struct canopy_ctx *ctx, int64_t now_ns, struct pass *pass)
 {
     int64_t due_ns = i64_load_seq_cst(&ctx->deadline); /* D4: pairs with D1 */
-    if (due_ns < 0 && is_settled(ctx))
-        return CANOPY_NEVER; /* it has fired, and whoever fired it is through */
+    if (due_ns < 0 && is_through(ctx))
+        return CANOPY_NEVER;
     if (due_ns > now_ns)
         return due_ns;
     atomic_word *slot = ctx_slot(ctx);

@@ -112,6 +112,7 @@ static void source_unwatch(int number)
 
 static void unwatch_all(uint64_t signals)
 {
+    rcu_thread_ready(); /* see canopy_with_signals */
     pthread_mutex_lock(&signals_lock);
     for (int number = 1; number <= SIGNALS; number++)
         if (signals & signal_bit(number))
@@ -129,6 +130,8 @@ canopy_ctx *canopy_with_signals(const canopy_ctx *parent, const int signals[], s
             wanted |= signal_bit(signals[i]);
     }
     int err = valid ? clock_ready() : EINVAL;
+    if (!err && !rcu_thread_ready()) /* which takes locks that fork takes before ours */
+        err = ENOMEM;
     if (err) {
         errno = err;
         return NULL;
@@ -172,6 +175,7 @@ static void poll(struct pass *pass)
     if (u64_load_relaxed(&arrived) == 0)
         return;
     /* Bits and sources in one step, or a bit could end a source that came after it. */
+    rcu_thread_ready(); /* see canopy_with_signals */
     pthread_mutex_lock(&signals_lock);
     uint64_t bits = u64_exchange_acq_rel(&arrived, 0); /* Y1 */
     for (int number = 1; number <= SIGNALS; number++) {
