@@ -33,9 +33,8 @@ class Series
 {
   public:
     Series(const Case &bench, Size size, int threads)
-        : bench_(bench), size_(size), threads_(threads)
+        : bench_(bench), size_(size), threads_(threads), workload_(bench.workload)
     {
-        workload_ = bench.workload;
         if (size.value != 0)
             workload_ += ":" + std::to_string(size.value);
     }
