@@ -8,7 +8,8 @@
  *
  * Names carry the order: load_acquire, store_release, cas_seq_cst ... A failed
  * compare-and-swap stores what it saw in `*expected`, ordered like a load of
- * the same strength.
+ * the same strength. load_stale is a seq_cst load from an object that may be free
+ * by now: for who knows what the memory is at all times (pool.h).
  */
 #ifndef CANOPY_ATOMIC_H
 #define CANOPY_ATOMIC_H
@@ -33,6 +34,10 @@
         return __atomic_load_n(&a->value, __ATOMIC_ACQUIRE);                                       \
     }                                                                                              \
     static inline type name##_load_seq_cst(const atomic_##name *a)                                 \
+    {                                                                                              \
+        return __atomic_load_n(&a->value, __ATOMIC_SEQ_CST);                                       \
+    }                                                                                              \
+    static inline type name##_load_stale(const atomic_##name *a)                                   \
     {                                                                                              \
         return __atomic_load_n(&a->value, __ATOMIC_SEQ_CST);                                       \
     }                                                                                              \
@@ -85,6 +90,15 @@ CANOPY_DEFINE_ATOMIC(i64, int64_t)
 CANOPY_DEFINE_ATOMIC(word, uintptr_t)
 
 #undef CANOPY_DEFINE_ATOMIC
+
+/*
+ * The cheap side of an asymmetric pair: keeps the compiler from moving accesses
+ * across. What the CPU moves, fence_heavy (base.h) in another thread brings to order.
+ */
+static inline void fence_light(void)
+{
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
 
 #endif
 #endif

@@ -3,12 +3,28 @@
  */
 #include "base.h"
 
+#include <linux/membarrier.h>
 #include <signal.h>
 
 pthread_mutex_t library_lock = PTHREAD_MUTEX_INITIALIZER;
 __thread char thread_marker __attribute__((tls_model("initial-exec")));
 __thread bool thread_is_library __attribute__((tls_model("initial-exec")));
 atomic_u32 fork_generation;
+
+bool fence_is_asymmetric;
+
+void fence_init(void)
+{
+    fence_is_asymmetric =
+        syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+}
+
+void fence_heavy(void)
+{
+    /* Where there is no memory for the quick one just now, the slow one needs none. */
+    if (syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) != 0)
+        syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+}
 
 struct start {
     void *(*run)(void *);

@@ -92,6 +92,18 @@ static inline void futex_wake_all(const void *word)
     syscall(SYS_futex, word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, INT_MAX, NULL, NULL, 0);
 }
 
+/*
+ * Asymmetric fences. When fence_heavy returns, every thread of the process has
+ * executed a full fence since it was called: what a thread stored before its
+ * fence_light is visible, or its loads after that see what the caller stored
+ * before. So where one side is hot and the other rare, a store-then-load pairing
+ * costs the hot side nothing. Where the kernel cannot do it, fence_is_asymmetric
+ * stays false, and the hot sides use orders that need no help.
+ */
+extern bool fence_is_asymmetric;
+void fence_init(void);
+void fence_heavy(void);
+
 /* Whether a wait until `until_ns` is over; 0 and less is a poll. */
 static inline bool time_is_up(int64_t until_ns)
 {

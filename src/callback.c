@@ -66,6 +66,7 @@ bool record_disarm(struct canopy_callback *record)
 {
     struct holding holding = {NULL, NULL};
     uintptr_t word = record_word(record);
+    struct hint hint = {NULL, NULL, 0};
     bool out = false;
     rcu_read_begin(); /* R3 */
     uint32_t phase = u32_load_acquire(record_state(record));
@@ -74,9 +75,13 @@ bool record_disarm(struct canopy_callback *record)
         uintptr_t seen = word;
         /* Of use only if we get the record out: then it was its own until that moment. */
         holding = record_holding(record);
+        if (word_load_relaxed(record_slot_field(record)) & SLOT_STRIPED)
+            hint = children_hint(slot);
         do {
             out = word_cas_acq_rel(slot, &seen, 0);
         } while (!out && (seen & ~SLOT_COUNTED) == word);
+        if (out)
+            children_take_hint(hint);
         /* Claimed, and whoever did has not said so yet: join must know. */
         if (!out && (seen & ~SLOT_TAGS) == word)
             u32_cas_acq_rel(record_state(record), &phase, RECORD_BOUND);

@@ -21,7 +21,8 @@
  *   C1/C2 C1 is a release, every reading of the state an acquire (node.h): who
  *         sees done sees what the canceller wrote before.
  *   C1/C3 against register (children.c): C1 then load slots here, publish then
- *         load the state there; all four seq_cst, so one sees the other.
+ *         load the state there; all four seq_cst, or with children_open's heavy
+ *         fence between the first two, so one sees the other.
  *   C1/C5 against a waiter: WAITED is set in the same word, no further pair.
  *   C1/C6 against wide waits: C1 then load wide_waiters here; raise wide_waiters
  *         then load the states there (wait.c); store-then-load, hence seq_cst.
@@ -34,9 +35,9 @@
  * The walk goes depth first without a stack: into a child, and at the end of
  * its slots back up through `parent` and on behind the child's own slot. It
  * keeps nothing in the nodes, so any number of walks may cross. Everything it
- * steps on is tagged LOOKED first, inside one read section, so nothing goes away
- * under it: a tagged child retires through RCU and holds its parent's memory
- * until its own grace period is over, so the way back up exists.
+ * steps on is LOOKED first, by its slot's tag or its block's mode, inside one read
+ * section, so nothing goes away under it: a looked-at child retires through RCU and holds its
+ * parent's memory until its own grace period is over, so the way back up exists.
  *
  * Who does what: the winner of a context's compare-and-swap, and nobody else,
  * delivers to that context's records, waiters and fd. But every walk marks all
@@ -71,6 +72,7 @@ static void claim_records(struct canopy_ctx *ctx, struct pass *pass)
     if (unlikely(u32_load_relaxed(&fork_generation)) && slab_is_inherited(slab_of(ctx)))
         return;
     rcu_read_begin(); /* blocks may be trimmed under us */
+    children_open(ctx, BLOCK_LOOKED);
     for (atomic_word *slot = &ctx->slot0; slot;) {
         uintptr_t word = word_load_seq_cst(slot); /* C3: pairs with S3 in children.c */
         if (slot_is_callback(word))
@@ -95,11 +97,9 @@ static bool state_set(struct canopy_ctx *ctx, uintptr_t word)
     return false;
 }
 
-/* Marks one context and, as the winner, gathers what it has to deliver. */
-static bool mark(struct canopy_ctx *ctx, uintptr_t word, struct pass *pass)
+/* What the winner of C1 has to deliver: the waits and the fd at once, records later. */
+static void tell(struct canopy_ctx *ctx, struct pass *pass)
 {
-    if (!state_set(ctx, word))
-        return false;
     uintptr_t aux = word_load_seq_cst(&ctx->aux); /* C7: pairs with extension.c */
     if (unlikely(aux & AUX_EXTENSION))
         extension_fire(aux_extension(aux));
@@ -109,6 +109,14 @@ static bool mark(struct canopy_ctx *ctx, uintptr_t word, struct pass *pass)
     }
     if (unlikely(u64_load_seq_cst(&ctx->refs) & REFS_RECORDS)) /* C8: pairs with record_arm */
         claim_records(ctx, pass);
+}
+
+/* Marks one context. True: won. */
+static bool mark(struct canopy_ctx *ctx, uintptr_t word, struct pass *pass)
+{
+    if (!state_set(ctx, word))
+        return false;
+    tell(ctx, pass);
     return true;
 }
 
@@ -117,6 +125,27 @@ static bool is_settled(const struct canopy_ctx *ctx)
 {
     uintptr_t state = word_load_seq_cst(&ctx->state); /* before the slots, as C1 before C3 */
     return !state_is_live(state) && ((state & STATE_SWEPT) || !ctx_may_have_children(ctx));
+}
+
+/*
+ * Marks a child: true when it is settled. That of a live leaf on which nothing hangs
+ * is one compare-and-swap, and one branch that decides.
+ */
+static inline bool mark_child(struct canopy_ctx *child, uintptr_t word, struct pass *pass)
+{
+    uintptr_t live = STATE_LIVE;
+    if (likely(word_cas_seq_cst(&child->state, &live, word))) {        /* C1, as in state_set */
+        if (likely(((word_load_seq_cst(&child->aux) & AUX_EXTENSION) | /* C7 */
+                    u32_load_seq_cst(&wide_waiters) |                  /* C6 */
+                    (u64_load_seq_cst(&child->refs) & REFS_RECORDS) |  /* C8 */
+                    word_load_seq_cst(&child->slot0) |                 /* C3 */
+                    (word_load_seq_cst(&child->link) ^ SLOT_END)) == 0))
+            return true;
+        tell(child, pass);
+    } else {
+        mark(child, word, pass);
+    }
+    return is_settled(child);
 }
 
 /* The next INPUT that the same cancel has claimed. */
@@ -143,25 +172,40 @@ static bool meet_input(struct canopy_ctx *input, struct pass *pass)
     return true;
 }
 
+/* The context that a slot holds, or NULL. */
+static struct canopy_ctx *slot_child(uintptr_t word)
+{
+    return word == 0 || slot_is_callback(word) ? NULL : slot_ctx(word);
+}
+
 /* Tags the context in `slot`, so that it stays: its address, or NULL if it went or is none. */
 static struct canopy_ctx *look(atomic_word *slot, uintptr_t word)
 {
     while (word != 0 && !slot_is_callback(word) && !(word & SLOT_LOOKED))
         if (word_cas_acq_rel(slot, &word, word | SLOT_LOOKED))
             break;
-    return word == 0 || slot_is_callback(word) ? NULL : slot_ctx(word);
+    return slot_child(word);
 }
 
 /*
  * In a block the next children are known before they are needed, and each is a
- * line that some other thread has written: ask for them ahead.
+ * line that some other thread has written: ask for them ahead. So is the next block.
  */
-#define AHEAD 8
+#define AHEAD 24
 
-static void look_ahead(const atomic_word *slot)
+static inline void look_ahead(const atomic_word *slot)
 {
-    if ((((uintptr_t)slot ^ (uintptr_t)(slot + AHEAD)) & ~(uintptr_t)(BLOCK_BYTES - 1)) == 0)
-        __builtin_prefetch(slot_ctx(word_load_relaxed(slot + AHEAD)), 1);
+    __builtin_prefetch(slot_ctx(word_load_relaxed(slot)), 1);
+}
+
+static void look_ahead_in_row(const atomic_word *row)
+{
+    const struct block *block = block_of(row);
+    for (unsigned i = 0; i < AHEAD; i++)
+        look_ahead(&row[i]);
+    const char *next = (const char *)link_target(word_load_relaxed(&block->link));
+    for (unsigned i = 0; i < BLOCK_BYTES; i += CACHE_LINE)
+        __builtin_prefetch(next + i);
 }
 
 /* What the children of `ctx` end with. */
@@ -170,36 +214,69 @@ static uintptr_t word_below(const struct canopy_ctx *ctx)
     return ctx_state(ctx) & ~STATE_SWEPT;
 }
 
+/* Where a walk stands, and what it knows of the row. */
+struct place {
+    atomic_word *slot;
+    bool in_block;
+    uintptr_t leaving; /* in a block, the slot that its owner may be emptying */
+    const atomic_word *ahead_end;
+};
+
+static struct place place_at(atomic_word *slot, bool in_block)
+{
+    if (!in_block)
+        return (struct place){slot, false, 0, NULL};
+    return (struct place){slot, true, children_leaving(slot),
+                          &block_of(slot)->slots[BLOCK_SLOTS - AHEAD]};
+}
+
+/* The first place of the row that `link`, found in the list of `ctx`, leads to. */
+static struct place next_row(struct canopy_ctx *ctx, uintptr_t link)
+{
+    atomic_word *row = link_target(link);
+    bool in_block = row && slot_is_in_block(row);
+    /* At the list's begin, and where blocks were added since. */
+    if (in_block && ((link & SLOT_HOT) || !children_is_looked(row)))
+        children_open(ctx, BLOCK_LOOKED);
+    if (in_block)
+        look_ahead_in_row(row);
+    return place_at(row, in_block);
+}
+
 /* Everything below `top`, which is marked. Inside a read section. */
 static void walk(struct canopy_ctx *top, struct pass *pass)
 {
     struct canopy_ctx *ctx = top;
-    atomic_word *slot = ctx_first_slot(ctx);
+    struct place at = place_at(ctx_first_slot(ctx), false);
     uintptr_t word = word_below(ctx);
     bool complete = true;
-    bool in_block = false;
     for (;;) {
-        uintptr_t held = word_load_seq_cst(slot); /* C3: pairs with S3 in children.c */
-        if (in_block)
-            look_ahead(slot);
+        /* A leaf that its owner lets go of just now; nobody can tell whether it was done. */
+        if (unlikely(at.leaving == (uintptr_t)at.slot) &&
+            children_leaving(at.slot) == (uintptr_t)at.slot) {
+            at.slot++;
+            continue;
+        }
+        uintptr_t held = word_load_seq_cst(at.slot); /* C3: pairs with S3 in children.c */
+        if (at.in_block && at.slot < at.ahead_end)
+            look_ahead(at.slot + AHEAD);
         if (slot_is_link(held)) {
-            slot = link_target(held);
-            in_block = slot_is_in_block(slot);
-            if (slot)
+            at = next_row(ctx, held);
+            if (at.slot)
                 continue;
             if (complete && ctx_kind(ctx) != KIND_VALUE)
                 word_store_release(&ctx->state, word | STATE_SWEPT);
             if (ctx == top)
                 return;
-            slot = ctx_slot(ctx);
-            in_block = word_load_relaxed(&ctx->slot) & SLOT_STRIPED;
-            slot++;
+            at = place_at(ctx_slot(ctx), word_load_relaxed(&ctx->slot) & SLOT_STRIPED);
+            at.slot++;
             ctx = ctx_parent(ctx);
             word = word_below(ctx);
             continue;
         }
-        struct canopy_ctx *child = look(slot, held);
-        slot++;
+        struct canopy_ctx *child =
+            at.in_block ? slot_child(held) : look(at.slot, held); /* a block is LOOKED as a whole */
+        at.slot++;
         if (!child)
             continue;
         switch (ctx_kind(child)) {
@@ -212,15 +289,13 @@ static void walk(struct canopy_ctx *top, struct pass *pass)
         case KIND_VALUE:
             break;
         default:
-            mark(child, word, pass);
-            if (is_settled(child))
+            if (likely(mark_child(child, word, pass)))
                 continue;
         }
         if (!ctx_may_have_children(child))
             continue;
         ctx = child;
-        slot = ctx_first_slot(ctx);
-        in_block = false;
+        at = place_at(ctx_first_slot(ctx), false);
         word = word_below(ctx);
     }
 }

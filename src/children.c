@@ -37,6 +37,49 @@
  *   COUNTED      whoever counts (below), once. Missing: a parent freed under
  *                its children. Wrong: a parent never freed.
  *
+ * A walker does not tag the slots of a block one by one: it marks the block, and
+ * who takes a context out of a slot looks at the mark afterwards (L5). It need not
+ * be handed up, since a walker comes from above and has looked at the parent.
+ *
+ * Owned blocks. A stripe whose thread has registered often goes over to plain
+ * stores: no operation that locks a line, no fence. The price is paid by the rare
+ * others: before they look at slots they end it, block by block (children_open),
+ * and then have every thread execute a fence (fence_heavy). The mode of a block
+ * lies in the low bits of `owner`:
+ *
+ *     OWNED ──last handle, idle──► SHARED ──walker──► LOOKED
+ *       │ ▲                          │                  ▲
+ *       │ └── stripe_own, once ──────┘                  │
+ *       └──────────────── walker ───────────────────────┘
+ *
+ *   OWNED   the heap's thread unregisters by plain stores, what it frees may be
+ *           reused at once; everybody else by compare-and-swap.
+ *   SHARED  everybody by compare-and-swap.
+ *   LOOKED  the same, and contexts are retired.
+ *
+ *   unregister, in an OWNED block, by its owner (children_leave):
+ *     L1  heap->leaving = slot           fence_light
+ *     L2  load owner: still OWNED? load the slot: no tag?
+ *     L3  slot = 0
+ *     L4  heap->leaving = 0, at the very end: memory and heap are done with
+ *   others:
+ *     O3  owner = SHARED or LOOKED       fence_heavy
+ *     O4  load heap->leaving, then the slot
+ *
+ *   Either L2 sees O3 (or a tag), and the thread goes the general way, or O4 sees
+ *   L1: then this one slot may still be under a plain store. A heap has one thread,
+ *   so it is one slot at most. Its child is a leaf whose only handle is being given
+ *   back: a walker leaves it alone, since nobody can tell whether it was done; who
+ *   counts waits for L4, some instructions (await_left); the clock, which tags one
+ *   slot and not the block, drops it (deadline.c). Without L1 a walker would keep
+ *   what L3 gives free; with L2 before L1 likewise, so would it without either fence.
+ *
+ *   register, in a stripe that is `owned` (children_enter): S3 is a plain store and
+ *   fence_light, and whoever needs S3's other side (S2, C3) has found the stripe's
+ *   flag and fenced. The flag is set before (O1), and then the parent is looked at
+ *   once more (O2): who did not find it had ended or let go of the parent before,
+ *   O2 sees that, and no block becomes OWNED under a walk.
+ *
  * References. An occupied slot *is* the child's reference to its parent: no
  * count is touched as children come and go. Only when the last handle goes (or
  * somebody waits for idle) are the slots turned into counted references:
@@ -49,8 +92,8 @@
  *                   and tag its own slot, unless S2 did
  *
  *   S1 before S2 and S3 before S4 are store-then-load on both sides, hence
- *   seq_cst: either S2 sees the child or S4 sees that the handles are gone. With
- *   either weaker a child could stay uncounted under a parent that counts, and
+ *   seq_cst (or a light fence against a heavy one): either S2 sees the child or S4 sees that the
+ * handles are gone. With either weaker a child could stay uncounted under a parent that counts, and
  *   the parent would be freed under it. The count is raised before the tag is
  *   set and lowered again when the tag could not be set, so it is never short.
  *
@@ -64,7 +107,7 @@
  *   One of the two sees the other. With S3 a mere release store the load C4 may
  *   run ahead of it, C3 may read 0, and the cancel is lost.
  *
- * Linearization: register at S3, unregister at its compare-and-swap or exchange.
+ * Linearization: register at S3, unregister at its compare-and-swap or at L3.
  *
  * Memory. Blocks are unlinked by the stripe's owner alone, found empty: nobody
  * else registers there, so an empty block stays empty. Walkers may stand in it:
@@ -75,26 +118,28 @@
  * memory no longer holds.
  *
  * Progress: register and unregister are lock-free (a failed compare-and-swap
- * means that somebody else registered, unregistered, or tagged once).
+ * means that somebody else registered, unregistered, or tagged once), in an owned
+ * block wait-free. A walk is lock-free: it passes by what is being left. Who counts
+ * waits for that (await_left), from L1 to L4, which is some instructions unless the
+ * thread in between is not running.
  */
 #include "children.h"
 
 #include <string.h>
 
-#define LINE_SLOTS  (CACHE_LINE / sizeof(atomic_word) - 1)
-#define BLOCK_SLOTS ((BLOCK_BYTES - 4 * sizeof(void *)) / sizeof(atomic_word) - 1)
+#define LINE_SLOTS (CACHE_LINE / sizeof(atomic_word) - 1)
+
+/*
+ * After so many registrations by one thread a small parent gets a stripe for it, and
+ * after as many more the stripe's blocks become owned: a fence_heavy at the parent's
+ * end is then paid for. Tests set it lower.
+ */
+#ifndef CANOPY_BUSY_AFTER
+#define CANOPY_BUSY_AFTER BLOCK_SLOTS
+#endif
 
 struct line {
     atomic_word slots[LINE_SLOTS];
-    atomic_word link;
-};
-
-struct block {
-    struct handoff_node retired; /* and the pool's free link */
-    struct heap *owner;
-    struct stripe *stripe;
-    struct block *next; /* in the stripe, around; the owner's */
-    atomic_word slots[BLOCK_SLOTS];
     atomic_word link;
 };
 
@@ -107,7 +152,10 @@ struct stripe {
     struct block *hand;  /* where the search for a free slot goes on */
     uint32_t hand_index;
     uint32_t blocks;
-    uint64_t freed; /* slots freed since the last trim, about */
+    uint32_t freed;   /* slots freed since the last trim, about */
+    uint32_t refills; /* its heap's at the last trim */
+    uint32_t claimed; /* slots claimed, until it is owned */
+    atomic_u32 owned; /* its thread registers by plain stores */
 };
 
 _Static_assert(sizeof(struct line) == CACHE_LINE, "a line is a line");
@@ -137,26 +185,20 @@ static void block_retire(struct block *block)
     rcu_retire(&block_queue, &block->retired);
 }
 
-static struct block *block_of(uintptr_t slot)
+static struct block *link_block(uintptr_t link)
 {
-    return (struct block *)(slot & ~(uintptr_t)(BLOCK_BYTES - 1));
-}
-
-const struct heap *children_slot_owner(uintptr_t slot)
-{
-    return block_of(slot)->owner;
+    return block_of(link_target(link));
 }
 
 /* ------------------------------------------------------------------- register */
 
 /* S3. False: the slot is somebody else's; `*lost` when it became so under our hands. */
-static bool claim(atomic_word *slot, uintptr_t striped, uintptr_t word, atomic_word *where,
-                  bool *lost)
+static bool claim(atomic_word *slot, uintptr_t word, atomic_word *where, bool *lost)
 {
     uintptr_t empty = 0;
     if (word_load_relaxed(slot) != 0)
         return false;
-    word_store_relaxed(where, (uintptr_t)slot | striped);
+    word_store_relaxed(where, (uintptr_t)slot);
     if (word_cas_seq_cst(slot, &empty, word)) /* S3: pairs with S1/S2 and C1/C3 */
         return true;
     *lost = true;
@@ -168,24 +210,64 @@ static struct block *block_new(struct heap *heap, struct stripe *stripe)
     struct block *block = pool_alloc(heap, CLASS_BLOCK);
     if (!block)
         return NULL;
-    block->owner = heap;
+    word_store_relaxed(&block->owner,
+                       (uintptr_t)heap | (u32_load_relaxed(&stripe->owned) ? 0 : BLOCK_SHARED));
     block->stripe = stripe;
     for (unsigned i = 0; i < BLOCK_SLOTS; i++)
         word_store_relaxed(&block->slots[i], 0);
     return block;
 }
 
-static struct stripe *stripe_find(const struct heap *heap, const struct canopy_ctx *parent,
+static struct stripe *stripe_find(struct heap *heap, const struct canopy_ctx *parent,
                                   uintptr_t link)
 {
     if (ctx_kind(parent) == KIND_STATIC)
         return heap->statics;
     if (!(link & SLOT_HOT))
         return NULL;
-    struct stripe *stripe = block_of((uintptr_t)link_target(link))->stripe;
+    /* What others have in the list is in lines that they write: seldom to be looked through. */
+    uint64_t epoch = u64_load_relaxed(&stripe_epoch);
+    if (likely(heap->last_parent == parent && heap->last_epoch == epoch))
+        return heap->last_stripe;
+    struct stripe *stripe = link_block(link)->stripe;
     while (stripe && stripe->owner != heap)
         stripe = stripe->next;
+    if (stripe) {
+        heap->last_parent = parent;
+        heap->last_stripe = stripe;
+        heap->last_epoch = epoch;
+    }
     return stripe;
+}
+
+/* Where a mode of a stripe's blocks is `from` it becomes `to`. */
+static void stripe_set_mode(struct stripe *stripe, uintptr_t from, uintptr_t to)
+{
+    struct block *block = stripe->first;
+    do {
+        uintptr_t owner = (uintptr_t)stripe->owner | from;
+        word_cas_seq_cst(&block->owner, &owner, (uintptr_t)stripe->owner | to);
+        block = block->next;
+    } while (block != stripe->first);
+}
+
+/*
+ * Once the parent is busy enough that its end may cost a fence_heavy the owner's
+ * thread goes over to plain stores. O1, and the blocks' modes, before O2, as S3 before
+ * S4 and C4: who was not told to fence, or found a block SHARED, has ended or let go of
+ * the parent before, and is seen here. Nothing leaves a block in between.
+ */
+static void stripe_own(struct stripe *stripe, const struct canopy_ctx *parent)
+{
+    if (likely(stripe->claimed <= CANOPY_BUSY_AFTER) || u32_load_relaxed(&stripe->owned) ||
+        !fence_is_asymmetric)
+        return;
+    u32_exchange_seq_cst(&stripe->owned, 1); /* O1 */
+    stripe_set_mode(stripe, BLOCK_SHARED, 0);
+    uint64_t refs = u64_load_seq_cst(&parent->refs); /* O2 */
+    if (refs_handles(refs) == 0 || (refs & REFS_WATCHED) ||
+        !state_is_live(ctx_state_seq_cst(parent)))
+        stripe_set_mode(stripe, 0, BLOCK_SHARED);
 }
 
 /* The first child of this heap under a parent that is, or becomes, hot. */
@@ -195,13 +277,16 @@ static bool stripe_add(struct heap *heap, struct canopy_ctx *parent, uintptr_t w
     struct stripe *stripe = pool_alloc(heap, CLASS_LINE);
     if (!stripe)
         return false;
+    *stripe = (struct stripe){.owner = heap, .hand_index = 1, .blocks = 1, .claimed = 1};
+    /* Nobody walks the children of background and todo: owned from the first. */
+    if (ctx_kind(parent) == KIND_STATIC && fence_is_asymmetric)
+        u32_store_relaxed(&stripe->owned, 1);
     struct block *block = block_new(heap, stripe);
     if (!block) {
         pool_free(heap, CLASS_LINE, stripe);
         return false;
     }
-    *stripe =
-        (struct stripe){.owner = heap, .first = block, .hand = block, .hand_index = 1, .blocks = 1};
+    stripe->first = stripe->hand = block;
     block->next = block;
     word_store_relaxed(&block->slots[0], word);
     word_store_relaxed(where, (uintptr_t)&block->slots[0] | SLOT_STRIPED);
@@ -212,11 +297,12 @@ static bool stripe_add(struct heap *heap, struct canopy_ctx *parent, uintptr_t w
     }
     uintptr_t link = word_load_acquire(&parent->link);
     do {
-        stripe->next = link & SLOT_HOT ? block_of((uintptr_t)link_target(link))->stripe : NULL;
+        stripe->next = link & SLOT_HOT ? link_block(link)->stripe : NULL;
         word_store_relaxed(&block->link, link & ~SLOT_HOT);
         /* S3, with the child already in place. */
     } while (
         !word_cas_seq_cst(&parent->link, &link, (uintptr_t)block->slots | SLOT_LINK | SLOT_HOT));
+    stripe_own(stripe, parent);
     return true;
 }
 
@@ -231,7 +317,6 @@ static void block_unlink(struct stripe *stripe, struct block *previous, struct b
         stripe->hand_index = BLOCK_SLOTS;
     }
     stripe->blocks--;
-    block->owner = NULL;
     u64_fetch_add_seq_cst(&stripe_epoch, 1);
     block_retire(block);
 }
@@ -244,21 +329,57 @@ static bool block_is_empty(const struct block *block)
     return true;
 }
 
+/* S3, in a stripe, where nobody else claims. */
+static bool stripe_enter(struct stripe *stripe, atomic_word *slot, uintptr_t word,
+                         atomic_word *where)
+{
+    if (!children_is_free(slot))
+        return false;
+    word_store_relaxed(where, (uintptr_t)slot | SLOT_STRIPED);
+    if (u32_load_relaxed(&stripe->owned)) {
+        children_enter(slot, word);
+    } else {
+        stripe->claimed++;
+        word_exchange_seq_cst(slot, word); /* S3: pairs with S1/S2 and C1/C3 */
+    }
+    return true;
+}
+
+/*
+ * Who went by the place before the block was there did so after `after` was opened: then
+ * the block is as open before anything leaves it. seq_cst: pairs with children_open.
+ */
+static void block_follow(struct block *block, const struct block *after)
+{
+    uintptr_t mode = word_load_seq_cst(&after->owner) & BLOCK_MODE;
+    uintptr_t owner = word_load_relaxed(&block->owner);
+    while (mode && !(owner & (mode | BLOCK_LOOKED)))
+        if (word_cas_seq_cst(&block->owner, &owner, (owner & ~BLOCK_MODE) | mode))
+            break;
+}
+
 /*
  * Looks through about as many slots as a new block would bring before it takes
  * one, so the list stays within a small factor of what it holds, and a claim
  * costs a constant on average.
  */
-static bool stripe_claim(struct heap *heap, struct stripe *stripe, uintptr_t word,
-                         atomic_word *where)
+static bool stripe_claim(struct heap *heap, struct stripe *stripe, struct canopy_ctx *parent,
+                         uintptr_t word, atomic_word *where)
 {
-    bool lost;
+    stripe_own(stripe, parent);
+    atomic_word *hint = heap->hint_slot;
+    if (hint && heap->hint_epoch == u64_load_relaxed(&stripe_epoch) &&
+        block_of(hint)->stripe == stripe) {
+        stripe->hand = block_of(hint);
+        stripe->hand_index = (uint32_t)(hint - stripe->hand->slots);
+    }
+    heap->hint_slot = NULL;
     for (unsigned budget = 2 * BLOCK_SLOTS; budget > 0; budget--) {
         if (stripe->hand_index == BLOCK_SLOTS) {
             stripe->hand = stripe->hand->next;
             stripe->hand_index = 0;
         }
-        if (claim(&stripe->hand->slots[stripe->hand_index++], SLOT_STRIPED, word, where, &lost))
+        if (stripe_enter(stripe, &stripe->hand->slots[stripe->hand_index++], word, where))
             return true;
     }
     struct block *block = block_new(heap, stripe);
@@ -273,8 +394,19 @@ static bool stripe_claim(struct heap *heap, struct stripe *stripe, uintptr_t wor
     stripe->hand = block;
     stripe->hand_index = 1;
     stripe->blocks++;
+    stripe->claimed++;
     word_exchange_seq_cst(&after->link, (uintptr_t)block->slots | SLOT_LINK); /* S3 */
+    block_follow(block, after);
     return true;
+}
+
+/* Whether this thread has derived so often from a small parent that it deserves a stripe. */
+static bool becomes_busy(struct heap *heap, const struct canopy_ctx *parent)
+{
+    struct busy *busy = children_busy(heap, parent);
+    if (busy->parent != parent)
+        *busy = (struct busy){parent, 0};
+    return ++busy->claims > CANOPY_BUSY_AFTER;
 }
 
 /* The first line of a small parent. False: no memory, or somebody was faster. */
@@ -302,9 +434,10 @@ bool children_add(struct heap *heap, struct canopy_ctx *parent, uintptr_t word, 
 {
     uintptr_t link = word_load_acquire(&parent->link); /* acquire: the rows behind it */
     bool lost = false;
-    bool is_small = !(link & SLOT_HOT) && ctx_kind(parent) != KIND_STATIC;
+    bool is_small = !(link & SLOT_HOT) && ctx_kind(parent) != KIND_STATIC &&
+                    !(heap && becomes_busy(heap, parent));
     if (is_small) {
-        if (ctx_kind(parent) != KIND_VALUE && claim(&parent->slot0, 0, word, where, &lost))
+        if (ctx_kind(parent) != KIND_VALUE && claim(&parent->slot0, word, where, &lost))
             return true;
         if (!lost && link == SLOT_END && heap) {
             bool no_memory = false;
@@ -318,19 +451,23 @@ bool children_add(struct heap *heap, struct canopy_ctx *parent, uintptr_t word, 
     if (is_small && !lost && !(link & SLOT_HOT) && link != SLOT_END) {
         atomic_word *slots = link_target(link);
         for (unsigned i = 0; i < LINE_SLOTS && !lost; i++)
-            if (claim(&slots[i], 0, word, where, &lost))
+            if (claim(&slots[i], word, where, &lost))
                 return true;
     }
     if (!heap)
         return false;
     struct stripe *stripe = stripe_find(heap, parent, link);
-    return stripe ? stripe_claim(heap, stripe, word, where) : stripe_add(heap, parent, word, where);
+    return stripe ? stripe_claim(heap, stripe, parent, word, where)
+                  : stripe_add(heap, parent, word, where);
 }
 
 /* ----------------------------------------------------------------- look and count */
 
-/* The next occupied slot at or after `slot`; NULL at the list's end. `*word` is what it held. */
-static atomic_word *next_occupied(atomic_word *slot, uintptr_t *word)
+/*
+ * The next occupied slot at or after `slot`; NULL at the list's end. `*word` is what
+ * it held; `*in_block` is kept up to date along the way.
+ */
+static atomic_word *next_occupied(atomic_word *slot, uintptr_t *word, bool *in_block)
 {
     for (;;) {
         *word = word_load_seq_cst(slot); /* S2 and C3: after the caller's seq_cst write */
@@ -340,17 +477,46 @@ static atomic_word *next_occupied(atomic_word *slot, uintptr_t *word)
             slot = link_target(*word);
             if (!slot)
                 return NULL;
+            *in_block = slot_is_in_block(slot);
         } else {
             return slot;
         }
     }
 }
 
+void children_open(struct canopy_ctx *parent, uintptr_t mode)
+{
+    bool fence = false;
+    uintptr_t link = word_load_seq_cst(&parent->link);
+    if (!(link & SLOT_HOT))
+        return;
+    for (atomic_word *row = link_target(link); row && slot_is_in_block(row);) {
+        struct block *block = block_of(row);
+        /* seq_cst: pairs with stripe_own, which then sees why we look. */
+        fence |= u32_load_seq_cst(&block->stripe->owned) != 0;
+        uintptr_t owner = word_load_seq_cst(&block->owner);
+        while (!(owner & (mode | BLOCK_LOOKED)))
+            if (word_cas_seq_cst(&block->owner, &owner, (owner & ~BLOCK_MODE) | mode))
+                break;
+        row = link_target(word_load_seq_cst(&block->link));
+    }
+    if (fence)
+        fence_heavy(); /* pairs with the light ones in children.h */
+}
+
+/* A slot that is being emptied by plain stores: a few instructions of another thread. */
+static void await_left(const atomic_word *slot)
+{
+    while (unlikely(children_leaving(slot) == (uintptr_t)slot))
+        pause_ns(1000);
+}
+
 bool children_empty(const struct canopy_ctx *parent)
 {
     uintptr_t word;
+    bool in_block = false;
     rcu_read_begin(); /* blocks may be trimmed under us */
-    bool empty = next_occupied(ctx_first_slot(ctx_mutable(parent)), &word) == NULL;
+    bool empty = next_occupied(ctx_first_slot(ctx_mutable(parent)), &word, &in_block) == NULL;
     rcu_read_end();
     return empty;
 }
@@ -374,9 +540,13 @@ void children_count_slot(struct canopy_ctx *parent, atomic_word *slot, bool reco
 void children_count_all(struct canopy_ctx *parent, bool records)
 {
     uintptr_t word;
+    bool in_block = false;
     atomic_word *slot = ctx_first_slot(parent);
     rcu_read_begin(); /* blocks may be trimmed under us */
-    while ((slot = next_occupied(slot, &word)) != NULL) {
+    children_open(parent, BLOCK_SHARED);
+    while ((slot = next_occupied(slot, &word, &in_block)) != NULL) {
+        if (in_block)
+            await_left(slot);
         children_count_slot(parent, slot, records);
         slot++;
     }
@@ -405,6 +575,19 @@ void children_expect_records(struct canopy_ctx *parent)
 
 /* ----------------------------------------------------------------- unregister */
 
+struct hint children_hint(atomic_word *slot)
+{
+    return (struct hint){children_owner(slot), slot, u64_load_relaxed(&stripe_epoch)};
+}
+
+void children_take_hint(struct hint hint)
+{
+    if (hint.heap) {
+        hint.heap->hint_slot = hint.slot;
+        hint.heap->hint_epoch = hint.epoch;
+    }
+}
+
 void children_look(struct canopy_ctx *ctx)
 {
     atomic_word *slot = ctx_slot(ctx);
@@ -416,21 +599,50 @@ void children_look(struct canopy_ctx *ctx)
             return;
 }
 
-struct removal children_remove(struct canopy_ctx *parent, atomic_word *slot, uintptr_t word)
+struct removal children_remove(struct canopy_ctx *parent, uintptr_t where, uintptr_t word)
 {
+    atomic_word *slot = (atomic_word *)(where & ~SLOT_STRIPED);
     uintptr_t seen = word;
+    bool looked = false;
+    if (where & SLOT_STRIPED)
+        rcu_read_begin(); /* the block, which may go with the parent, is looked at once more */
     /* Release: the next owner of the slot, and of our memory, comes after all that we did. */
-    if (likely(word_cas_acq_rel(slot, &seen, 0)))
-        return (struct removal){false, false};
-    do {
+    while (!word_cas_acq_rel(slot, &seen, 0)) {
         /* While the slot is ours the parent is there to be tagged. */
         if (seen & SLOT_LOOKED)
             children_look(parent);
-    } while (!word_cas_acq_rel(slot, &seen, 0));
-    return (struct removal){seen & SLOT_LOOKED, seen & SLOT_COUNTED};
+    }
+    if (where & SLOT_STRIPED) {
+        looked = word_load_stale(&block_of(slot)->owner) & BLOCK_LOOKED; /* L5 */
+        rcu_read_end();
+    }
+    return (struct removal){looked || (seen & SLOT_LOOKED), seen & SLOT_COUNTED};
 }
 
 /* ------------------------------------------------------------------ give back */
+
+bool children_small_and_gone(const struct canopy_ctx *parent)
+{
+    uintptr_t link = word_load_acquire(&parent->link);
+    if (link == SLOT_END)
+        return true;
+    if (link & SLOT_HOT)
+        return false;
+    const struct line *line = (const struct line *)link_target(link);
+    uintptr_t any = 0;
+    for (unsigned i = 0; i < LINE_SLOTS; i++)
+        any |= word_load_acquire(&line->slots[i]);
+    return any == 0;
+}
+
+void children_free_small(struct heap *heap, struct canopy_ctx *parent)
+{
+    void *line = link_target(word_load_relaxed(&parent->link));
+    if (!line)
+        return;
+    pool_free(heap, CLASS_LINE, line);
+    word_store_relaxed(&parent->link, SLOT_END);
+}
 
 static void stripe_free(struct stripe *stripe)
 {
@@ -448,7 +660,7 @@ void children_free(struct canopy_ctx *parent)
     uintptr_t link = word_load_acquire(&parent->link);
     struct stripe *stripe = NULL;
     if (link & SLOT_HOT) {
-        stripe = block_of((uintptr_t)link_target(link))->stripe;
+        stripe = link_block(link)->stripe;
         u64_fetch_add_seq_cst(&stripe_epoch, 1);
     }
     while (stripe) {
@@ -469,13 +681,19 @@ void children_free(struct canopy_ctx *parent)
     word_store_relaxed(&parent->link, SLOT_END);
 }
 
-void children_trim(uintptr_t slot)
+void children_trim(const atomic_word *slot)
 {
     struct stripe *stripe = block_of(slot)->stripe;
     stripe->freed += MAGAZINE_LIMIT;
-    if (stripe->freed < (uint64_t)stripe->blocks * BLOCK_SLOTS)
+    if (stripe->freed < stripe->blocks * BLOCK_SLOTS)
         return;
+    /* An ebb that a flood will follow, as others have followed, is none to give blocks back in. */
+    uint32_t refills = stripe->owner->refills - stripe->refills;
+    bool ebb = refills < stripe->freed / MAGAZINE_LIMIT / 2;
     stripe->freed = 0;
+    stripe->refills = stripe->owner->refills;
+    if (!ebb)
+        return;
     struct block *previous = stripe->first;
     for (uint32_t i = 1, n = stripe->blocks; i < n; i++) {
         struct block *block = previous->next;

@@ -7,6 +7,32 @@
 
 #include "node.h"
 
+#define BLOCK_SLOTS ((BLOCK_BYTES - 4 * sizeof(void *)) / sizeof(atomic_word) - 1)
+
+/* Modes of a block, in the low bits of `owner`; none of them: owned. See children.c. */
+#define BLOCK_SHARED ((uintptr_t)1)
+#define BLOCK_LOOKED ((uintptr_t)2)
+#define BLOCK_MODE   ((uintptr_t)3)
+
+struct block {
+    struct handoff_node retired; /* and the pool's free link */
+    atomic_word owner;           /* the heap whose thread registers here, and the mode */
+    struct stripe *stripe;
+    struct block *next; /* in the stripe, around; the owner's */
+    atomic_word slots[BLOCK_SLOTS];
+    atomic_word link;
+};
+
+static inline struct block *block_of(const void *slot)
+{
+    return (struct block *)((uintptr_t)slot & ~(uintptr_t)(BLOCK_BYTES - 1));
+}
+
+static inline struct heap *block_heap(const struct block *block)
+{
+    return (struct heap *)(word_load_acquire(&block->owner) & ~BLOCK_MODE);
+}
+
 /*
  * Advances when a stripe's block may have gone: what remembers a slot of one
  * from before must not look at it.
@@ -43,6 +69,82 @@ void children_expect_records(struct canopy_ctx *parent);
 /* Tags a context that the caller keeps as looked at: it will be retired, not freed. */
 void children_look(struct canopy_ctx *ctx);
 
+/*
+ * Before one looks at the slots of a hot parent: ends plain stores to those that
+ * are there, with `mode` for its blocks, so that (LOOKED) what leaves them is
+ * retired, not freed, or (SHARED) leaves them by compare-and-swap. Only a slot
+ * that children_leaving then names may still be under such a store.
+ */
+void children_open(struct canopy_ctx *parent, uintptr_t mode);
+
+static inline bool children_is_looked(const atomic_word *slot)
+{
+    return word_load_acquire(&block_of(slot)->owner) & BLOCK_LOOKED;
+}
+
+/* The slot that the owner of the block around `slot` is emptying by plain stores, or 0. */
+static inline uintptr_t children_leaving(const atomic_word *slot)
+{
+    return word_load_acquire(&block_heap(block_of(slot))->leaving);
+}
+
+/*
+ * The everyday way in and out, for the thread that owns the block: no operation
+ * that locks a line. children_enter takes a free slot that is the caller's to claim.
+ * children_leave takes `word` out if the block, which was `heap`'s a moment ago, is
+ * still; the caller then clears heap->leaving as its last step.
+ */
+static inline bool children_is_free(const atomic_word *slot)
+{
+    return word_load_relaxed(slot) == 0;
+}
+
+static inline void children_enter(atomic_word *slot, uintptr_t word)
+{
+    word_store_release(slot, word); /* S3 */
+    fence_light();                  /* pairs with children_open */
+}
+
+/* The heap of an owned block, if that is the calling thread's, or NULL. */
+static inline struct heap *children_owner(const atomic_word *slot)
+{
+    uintptr_t owner = word_load_relaxed(&block_of(slot)->owner);
+    struct heap *heap = (struct heap *)owner;
+    return likely(!(owner & BLOCK_MODE)) && likely(heap_is_own(heap)) ? heap : NULL;
+}
+
+static inline bool children_leave(struct heap *heap, atomic_word *slot, uintptr_t word)
+{
+    word_store_relaxed(&heap->leaving, (uintptr_t)slot); /* L1 */
+    fence_light();
+    if (likely(word_load_acquire(&block_of(slot)->owner) == (uintptr_t)heap && /* L2 */
+               word_load_acquire(slot) == word)) {
+        word_store_release(slot, 0); /* L3 */
+        return true;
+    }
+    word_store_release(&heap->leaving, 0); /* L4 */
+    return false;
+}
+
+/*
+ * A (striped) slot may be free in a moment: if it was, once it is, it is the next to be
+ * tried, where it is the caller's to claim. Between the two its block may be freed, so
+ * nothing is written before; inside one read section.
+ */
+struct hint {
+    struct heap *heap; /* the caller's, or NULL */
+    atomic_word *slot;
+    uint64_t epoch;
+};
+struct hint children_hint(atomic_word *slot);
+void children_take_hint(struct hint hint);
+
+/* What a thread keeps of how busy it is with a parent, which is to be forgotten with the parent. */
+static inline struct busy *children_busy(struct heap *heap, const struct canopy_ctx *parent)
+{
+    return &heap->busy[(uintptr_t)parent / CACHE_LINE % BUSY_PARENTS];
+}
+
 /* What unregistering found. */
 struct removal {
     bool looked;  /* the memory must be retired, not freed */
@@ -50,10 +152,14 @@ struct removal {
 };
 
 /*
- * Takes `word` out of its slot. Unless it was counted the parent may be gone when
- * this returns.
+ * Takes `word` out of its slot, which `where` names as ctx.slot does. Unless it was
+ * counted the parent may be gone when this returns.
  */
-struct removal children_remove(struct canopy_ctx *parent, atomic_word *slot, uintptr_t word);
+struct removal children_remove(struct canopy_ctx *parent, uintptr_t where, uintptr_t word);
+
+/* Whether a list is small, and nothing in it any more; and the giving back of such a one. */
+bool children_small_and_gone(const struct canopy_ctx *parent);
+void children_free_small(struct heap *heap, struct canopy_ctx *parent);
 
 /* Gives the rows of a dead parent back, which nobody looks at any more. */
 void children_free(struct canopy_ctx *parent);
@@ -62,10 +168,7 @@ void children_free(struct canopy_ctx *parent);
  * As a magazine of contexts overflows: gives blocks back that the stripe of this
  * slot, which is of the caller's heap and still in use, has no need of.
  */
-void children_trim(uintptr_t slot);
-
-/* The heap whose thread may register in this (striped) slot. */
-const struct heap *children_slot_owner(uintptr_t slot);
+void children_trim(const atomic_word *slot);
 
 void children_init(void);
 

@@ -14,15 +14,9 @@
 
 #include "worker.h"
 
-/*
- * A bound that comes due is mostly a timeout that was disarmed long ago. To look
- * a little ahead makes one wake-up tighten all those of the next moments.
- */
-#define HORIZON_NS (NS_PER_SECOND / 100)
-
 static atomic_i64 due_ns = {CANOPY_NEVER};
 static atomic_u32 kicks;
-static atomic_u32 started;
+atomic_u32 clock_started;
 
 void (*clock_poll_signals)(struct pass *pass);
 void (*clock_signals_done)(void);
@@ -81,20 +75,18 @@ static void *clock_main(void *unused)
     return NULL;
 }
 
-int clock_ready(void)
+int clock_start(void)
 {
-    if (likely(u32_load_acquire(&started)))
-        return 0;
     if (!rcu_ready() || library_init() != 0)
         return EAGAIN;
     pthread_mutex_lock(&library_lock);
     int err = 0;
-    if (!u32_load_relaxed(&started)) {
+    if (!u32_load_relaxed(&clock_started)) {
         err = worker_start_locked();
         if (!err)
             err = thread_start(clock_main, "canopy-clock", NULL);
         if (!err)
-            u32_store_release(&started, 1);
+            u32_store_release(&clock_started, 1);
     }
     pthread_mutex_unlock(&library_lock);
     return err ? EAGAIN : 0;
@@ -103,5 +95,5 @@ int clock_ready(void)
 void clock_fork_child(void)
 {
     i64_store_relaxed(&due_ns, CANOPY_NEVER);
-    u32_store_relaxed(&started, 0);
+    u32_store_relaxed(&clock_started, 0);
 }

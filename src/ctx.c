@@ -6,6 +6,10 @@
  * children.c. Its death is a loop, not a recursion: it may have been what kept
  * its parent.
  *
+ * The everyday life: under a parent that is busy a context takes the slot again
+ * that it had in its last life, and a leaf that is its owner's alone leaves it
+ * again, both by plain stores (children.h). It remembers the slot while it is free.
+ *
  * Where memory goes: a context that nobody ever looked at is reused at once, hot
  * in cache. One whose slot was tagged LOOKED is retired, and so will be its
  * parent, and all above it that die of it, in the same grace period.
@@ -135,10 +139,7 @@ uintptr_t ctx_registered(struct canopy_ctx *parent, atomic_word *slot, bool reco
     if (unlikely(refs_handles(refs) == 0 || (refs & REFS_WATCHED)))
         if (!record || refs_handles(refs) == 0)
             children_count_slot(parent, slot, record);
-    uintptr_t state = word_load_seq_cst(&parent->state); /* C4: pairs with C1 */
-    if (unlikely((state & STATE_KIND_MASK) == STATE_FORWARD))
-        state = word_load_seq_cst(&((struct canopy_ctx *)(state & ~STATE_BITS))->state);
-    return state;
+    return ctx_state_seq_cst(parent); /* C4: pairs with C1 */
 }
 
 bool ctx_register(struct canopy_ctx *ctx, const canopy_ctx *parent_view)
@@ -156,13 +157,38 @@ bool ctx_register(struct canopy_ctx *ctx, const canopy_ctx *parent_view)
     return true;
 }
 
-struct canopy_ctx *ctx_derive(const canopy_ctx *parent_view, enum kind kind)
+/* What a context is born as; set before it can be seen, so that a walk finds its way up. */
+static inline void be_born(struct canopy_ctx *ctx, struct heap *heap, struct canopy_ctx *parent,
+                           enum kind kind)
 {
-    if (unlikely(!parent_view)) {
+    struct busy *busy = children_busy(heap, ctx);
+    if (unlikely(busy->parent == ctx))
+        busy->parent = NULL; /* another of that address */
+    ctx->parent = (uintptr_t)parent | (uintptr_t)kind | (parent->parent & PARENT_DOMAIN);
+    u64_store_relaxed(&ctx->refs, REFS_HANDLE);
+    word_store_relaxed(&ctx->state, kind == KIND_VALUE
+                                        ? (uintptr_t)ctx_scope(parent) | STATE_FORWARD
+                                        : STATE_LIVE);
+}
+
+/* A child in its slot: what its parent has come to decides how it lives on. */
+static __attribute__((noinline)) struct canopy_ctx *derive_settle(struct canopy_ctx *ctx,
+                                                                  struct canopy_ctx *parent)
+{
+    uintptr_t state = ctx_registered(parent, ctx_slot(ctx), false);
+    if (unlikely(!state_is_live(state)) && kind_is_cancellable(ctx_kind(ctx)))
+        cancel_born(ctx, state);
+    return ctx;
+}
+
+/* The general way: any domain, any parent. */
+static __attribute__((noinline)) struct canopy_ctx *derive_anew(struct canopy_ctx *parent,
+                                                                enum kind kind)
+{
+    if (unlikely(!parent)) {
         errno = EINVAL;
         return NULL;
     }
-    struct canopy_ctx *parent = ctx_mutable(parent_view);
     struct domain *domain = ctx_domain(parent);
     if (unlikely(!limit_take(domain))) {
         errno = EAGAIN;
@@ -172,26 +198,12 @@ struct canopy_ctx *ctx_derive(const canopy_ctx *parent_view, enum kind kind)
     struct canopy_ctx *ctx = take(domain, &heap);
     if (unlikely(!ctx))
         goto no_memory;
-    /* A walk that is to come up through us must find its way in every order: set before S3. */
-    uint64_t epoch = u64_load_relaxed(&ctx->refs);
-    bool same_parent = ctx_parent(ctx) == parent;
-    ctx->parent = (uintptr_t)parent | (uintptr_t)kind | (parent->parent & PARENT_DOMAIN);
-    word_store_relaxed(&ctx->state, kind == KIND_VALUE
-                                        ? (uintptr_t)ctx_scope(parent) | STATE_FORWARD
-                                        : STATE_LIVE);
-    u64_store_relaxed(&ctx->refs, REFS_HANDLE);
-    uintptr_t empty = 0;
-    if (likely(same_parent && epoch == u64_load_relaxed(&stripe_epoch)) &&
-        likely(word_cas_seq_cst(ctx_slot(ctx), &empty, (uintptr_t)ctx))) /* S3 */
-        ;
-    else if (unlikely(!children_add(heap, parent, (uintptr_t)ctx, &ctx->slot)))
+    be_born(ctx, heap, parent, kind);
+    if (unlikely(!children_add(heap, parent, (uintptr_t)ctx, &ctx->slot)))
         goto no_slot;
-    else if (ctx_kind(parent) != KIND_STATIC)
+    if (ctx_kind(parent) != KIND_STATIC)
         rcu_ready(); /* so that a release, which must not fail, need not start it */
-    uintptr_t state = ctx_registered(parent, ctx_slot(ctx), false);
-    if (unlikely(!state_is_live(state)) && kind_is_cancellable(kind))
-        cancel_born(ctx, state);
-    return ctx;
+    return derive_settle(ctx, parent);
 
 no_slot:
     give(heap, ctx, 0);
@@ -199,6 +211,45 @@ no_slot:
 no_memory:
     limit_give(domain);
     return NULL;
+}
+
+/* Whether a free context was in a slot of this parent that is still its heap's to claim, and free.
+ */
+static inline bool remembers_slot(const void *object, const void *parent)
+{
+    const struct canopy_ctx *ctx = object;
+    return ((ctx->parent ^ (uintptr_t)parent) & ~PARENT_FLAGS) == 0 &&
+           u64_load_relaxed(&ctx->refs) == u64_load_relaxed(&stripe_epoch) &&
+           likely(children_is_free(ctx_slot(ctx)));
+}
+
+/*
+ * The everyday way: the context on top of the magazine was in a slot of this parent
+ * that is this thread's to claim, and takes it again.
+ */
+struct canopy_ctx *ctx_derive(const canopy_ctx *parent_view, enum kind kind)
+{
+    struct canopy_ctx *parent = ctx_mutable(parent_view);
+    if (unlikely(!parent))
+        return derive_anew(parent, kind);
+    struct heap *heap = tls_heap;
+    if (unlikely(parent->parent & PARENT_DOMAIN)) {
+        const struct domain *domain = slab_of(parent)->domain;
+        heap = domain->max_live == 0 ? heap_at_hand(domain) : NULL;
+    }
+    struct canopy_ctx *ctx =
+        likely(heap != NULL) ? pool_peek(heap, CLASS_CTX, remembers_slot, parent) : NULL;
+    if (!ctx)
+        return derive_anew(parent, kind);
+    ctx = pool_take(heap, CLASS_CTX);
+    atomic_word *slot = ctx_slot(ctx);
+    be_born(ctx, heap, parent, kind);
+    children_enter(slot, (uintptr_t)ctx);                /* S3 */
+    uint64_t refs = u64_load_seq_cst(&parent->refs);     /* S4, see ctx_registered */
+    uintptr_t state = word_load_seq_cst(&parent->state); /* C4 */
+    if (unlikely((refs & REFS_WATCHED) || refs_handles(refs) == 0 || !state_is_live(state)))
+        return derive_settle(ctx, parent);
+    return ctx;
 }
 
 canopy_ctx *canopy_with_cancel(const canopy_ctx *parent)
@@ -265,9 +316,8 @@ static void detach(struct canopy_ctx *ctx, struct handoff_node **dead)
     if (own_domain)
         rcu_read_begin();
     limit_give(ctx_domain(ctx));
-    /* Before the slot is let go: the clock looks at what is armed (deadline.c, D4). */
-    i64_store_relaxed(&ctx->deadline, CANOPY_NEVER);
-    struct removal removal = children_remove(parent, ctx_slot(ctx), (uintptr_t)ctx);
+    ctx_disarm(ctx);
+    struct removal removal = children_remove(parent, word_load_relaxed(&ctx->slot), (uintptr_t)ctx);
     if (removal.looked)
         ctx_retire(ctx);
     else
@@ -348,43 +398,95 @@ void refs_drop(struct canopy_ctx *ctx, uint64_t unit)
     end_all(&dead);
 }
 
-/*
- * The everyday end: one handle, no children ever counted, nothing hung on. What
- * is left to do is one compare-and-swap, and the context goes back to the top of
- * the magazine together with its slot.
- */
-static bool release_leaf(struct canopy_ctx *ctx)
+/* Whether everything about `ctx` is its only handle's: no child, no hook, nobody to tell. */
+static bool is_sole(struct canopy_ctx *ctx)
 {
-    struct heap *heap = tls_heap;
     /* Acquire: earlier releases of other handles come before our reuse. */
-    if ((u64_load_acquire(&ctx->refs) & ~REFS_RECORDS) != REFS_HANDLE ||
-        word_load_acquire(&ctx->slot0) != 0 || word_load_acquire(&ctx->link) != SLOT_END ||
-        word_load_acquire(&ctx->aux) != 0 || (ctx->parent & PARENT_FLAGS) != KIND_CANCEL || !heap)
+    if ((u64_load_acquire(&ctx->refs) & ~REFS_RECORDS) != REFS_HANDLE)
         return false;
-    uintptr_t slot = word_load_relaxed(&ctx->slot);
-    uint64_t epoch = 0;
-    if ((slot & SLOT_STRIPED) && children_slot_owner(slot) == heap) {
-        epoch = u64_load_relaxed(&stripe_epoch);
-        if (unlikely(pool_is_full(heap, CLASS_CTX)))
-            children_trim(slot);
+    uintptr_t aux = word_load_acquire(&ctx->aux);
+    switch (ctx_kind(ctx)) {
+    case KIND_VALUE:
+        if (((const canopy_key *)word_load_relaxed(&ctx->slot0))->destroy)
+            return false;
+        break;
+    case KIND_CANCEL:
+    case KIND_DETACHED:
+        if ((aux & AUX_EXTENSION) || word_load_acquire(&ctx->slot0) != 0)
+            return false;
+        break;
+    default:
+        return false;
     }
-    if (i64_load_relaxed(&ctx->deadline) != CANOPY_NEVER)
-        i64_store_relaxed(&ctx->deadline, CANOPY_NEVER); /* D4, see detach */
-    uintptr_t word = (uintptr_t)ctx;
-    if (!word_cas_acq_rel((atomic_word *)(slot & ~SLOT_STRIPED), &word, 0))
+    return children_small_and_gone(ctx);
+}
+
+/*
+ * Takes `ctx` out of its slot if nobody has looked at it or counted it. `*epoch` is
+ * what it may remember of the slot.
+ */
+static bool leave_slot(struct canopy_ctx *ctx, struct heap *heap, uint64_t *epoch)
+{
+    uintptr_t where = word_load_relaxed(&ctx->slot), word = (uintptr_t)ctx;
+    atomic_word *slot = (atomic_word *)(where & ~SLOT_STRIPED);
+    if (!(where & SLOT_STRIPED))
+        return word_cas_acq_rel(slot, &word, 0);
+    if (children_owner(slot) != heap)
         return false;
-    give(heap, ctx, epoch);
-    return true;
+    *epoch = u64_load_relaxed(&stripe_epoch);
+    return children_leave(heap, slot, word);
+}
+
+bool release_sole(struct canopy_ctx *ctx)
+{
+    struct heap *heap = heap_at_hand(ctx_domain(ctx));
+    if (!heap || !is_sole(ctx))
+        return false;
+    /* A root may go as soon as our slot is clear: its domain stays while we are in a section. */
+    bool own_domain = ctx->parent & PARENT_DOMAIN;
+    if (own_domain)
+        rcu_read_begin();
+    /* Before L1, so that it is some instructions from there to L4. */
+    if (unlikely(pool_is_full(heap, CLASS_CTX)))
+        pool_overflow(heap, CLASS_CTX);
+    if (unlikely(pool_is_full(heap, CLASS_LINE)))
+        pool_overflow(heap, CLASS_LINE);
+    ctx_disarm(ctx);
+    uint64_t epoch = 0;
+    bool left = leave_slot(ctx, heap, &epoch);
+    if (left) {
+        limit_give(heap->domain);
+        if (ctx_kind(ctx) == KIND_VALUE)
+            word_store_relaxed(&ctx->slot0, 0);
+        word_store_relaxed(&ctx->aux, 0);
+        children_free_small(heap, ctx);
+        give(heap, ctx, epoch);
+        if (epoch)
+            word_store_release(&heap->leaving, 0); /* L4 */
+    }
+    if (own_domain)
+        rcu_read_end();
+    return left;
+}
+
+bool release_to_full(struct canopy_ctx *ctx, struct heap *heap)
+{
+    children_trim(ctx_slot(ctx));
+    pool_overflow(heap, CLASS_CTX);
+    return ctx_release_leaf(ctx);
+}
+
+static __attribute__((noinline)) void release_slowly(struct canopy_ctx *ctx)
+{
+    if (ctx && ctx_kind(ctx) != KIND_STATIC && !release_sole(ctx))
+        refs_drop(ctx, REFS_HANDLE);
 }
 
 void canopy_release(const canopy_ctx *view)
 {
     struct canopy_ctx *ctx = ctx_mutable(view);
-    if (unlikely(!ctx))
-        return;
-    if (likely(release_leaf(ctx)) || ctx_kind(ctx) == KIND_STATIC)
-        return;
-    refs_drop(ctx, REFS_HANDLE);
+    if (unlikely(!ctx) || unlikely(!ctx_release_leaf(ctx)))
+        release_slowly(ctx);
 }
 
 /* ------------------------------------------------------------------- retired */

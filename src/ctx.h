@@ -30,6 +30,57 @@ bool ctx_register(struct canopy_ctx *ctx, const canopy_ctx *parent);
  */
 uintptr_t ctx_registered(struct canopy_ctx *parent, atomic_word *slot, bool record);
 
+/* Before the slot is let go: the clock looks at what is armed (deadline.c, D4). */
+static inline void ctx_disarm(struct canopy_ctx *ctx)
+{
+    i64_store_relaxed(&ctx->deadline, CANOPY_NEVER);
+}
+
+/*
+ * The same for whatever nobody else has anything to do with: also a value layer, or
+ * what had a few children. At most one compare-and-swap.
+ */
+bool release_sole(struct canopy_ctx *ctx);
+
+bool release_to_full(struct canopy_ctx *ctx, struct heap *heap);
+
+/*
+ * The everyday end: gives the only handle of a leaf back on which nothing hangs, so
+ * that nobody else can be looking, or tell whether it was done first. In a block
+ * that this thread owns: a few plain stores, and the context goes back to the top of
+ * the magazine together with its slot. False, and nothing done, where it is not
+ * that simple.
+ */
+static inline bool ctx_release_leaf(struct canopy_ctx *ctx)
+{
+    _Static_assert(KIND_CANCEL == 0, "the other kinds are told by their bits");
+    uintptr_t other_kinds = ctx->parent & PARENT_FLAGS & ~PARENT_DOMAIN;
+    /* Acquire: earlier releases of other handles come before our reuse. */
+    if (unlikely(((u64_load_acquire(&ctx->refs) ^ REFS_HANDLE) & ~REFS_RECORDS) |
+                 word_load_acquire(&ctx->slot0) | (word_load_acquire(&ctx->link) ^ SLOT_END) |
+                 word_load_acquire(&ctx->aux) | other_kinds))
+        return false;
+    uintptr_t where = word_load_relaxed(&ctx->slot);
+    if (unlikely(!(where & SLOT_STRIPED)))
+        return release_sole(ctx);
+    atomic_word *slot = (atomic_word *)(where - SLOT_STRIPED);
+    struct heap *heap = children_owner(slot);
+    if (unlikely(!heap))
+        return false;
+    if (unlikely(pool_is_full(heap, CLASS_CTX)))
+        return release_to_full(ctx, heap);
+    uint64_t epoch = u64_load_relaxed(&stripe_epoch);
+    ctx_disarm(ctx);
+    if (unlikely(!children_leave(heap, slot, (uintptr_t)ctx)))
+        return false;
+    if (unlikely(ctx->parent & PARENT_DOMAIN))
+        limit_give(heap->domain);
+    u64_store_relaxed(&ctx->refs, epoch); /* what it remembers: see ctx.c */
+    pool_put(heap, CLASS_CTX, ctx);
+    word_store_release(&heap->leaving, 0); /* L4: last, a root's end waits for it */
+    return true;
+}
+
 /* Gives `unit` (REFS_HANDLE or REFS_COUNT) of references back, and ends what dies of it. */
 void refs_drop(struct canopy_ctx *ctx, uint64_t unit);
 

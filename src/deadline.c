@@ -8,24 +8,28 @@
  * for a timeout later than its neighbours' is none: a store and a compare. To
  * disarm is nothing: a bound may be too low, and costs a look.
  *
- *   arm     D1: store the deadline                               seq_cst
+ *   arm     D1: store the deadline                          fence_light
  *           D2: load the bound above, lower it if need be; next level
- *   clock   D3: reset the bound to NEVER                         seq_cst
- *           D4: load what is below it; lower the bound to the least of that
+ *   clock   D3: reset the bounds that are due to NEVER, from above; fence_heavy
+ *           D4: load what is below them; lower each to the least of that
  *
- *   D1 before D2 and D3 before D4 are store-then-load on both sides, and all are
- *   seq_cst: either D2 sees the reset bound and lowers it, or D4 sees the
- *   deadline. With D1 weaker, D2 could see the old low bound, and D4 no deadline:
- *   a context that never expires. Each level above pairs with the one below in
- *   the same way, the lowering of a bound taking the place of D1.
+ *   D1 before D2 and D3 before D4 are store-then-load on both sides: either D2 sees
+ *   the reset bound and lowers it, or D4 sees the deadline. Without the fences D2
+ *   could see the old low bound, and D4 no deadline: a context that never expires.
+ *   The clock's is the heavy one, once for all that it looks at in a turn; where
+ *   the kernel has none D1 is seq_cst. Each level above pairs with the one below in
+ *   the same way, the lowering of a bound, seq_cst, taking the place of D1.
  *
  * The clock looks at lines that may be free, or reborn. A free line's deadline is
  * NEVER; it is set to that before the slot is let go (ctx.c), and armed after the
  * slot was taken. So inside a read section a line with a deadline has, or had
  * within the section, the slot that its field names, and that memory is there. The
  * clock tags the slot LOOKED by a compare-and-swap from this line's address: it
- * succeeds only if the context is registered there now, and then it stays. Only
- * then are parent and kind read, and the deadline again.
+ * succeeds only if the context is registered there now, and then it stays. In a
+ * stripe that holds only if the owner is not just emptying the slot by a plain store
+ * (children.c): so those are gathered, and after one more fence_heavy the clock goes
+ * on with what no heap is leaving and what still has the tag. Only then are parent
+ * and kind read, and the deadline again.
  *
  * Who fires. A deadline word is >= 0 while armed, and its complement (< 0) once it
  * has fired, so that canopy_deadline can still tell it. Firing is D5: a
@@ -91,15 +95,21 @@ static atomic_i64 *group_bound(struct slab *slab, const struct canopy_ctx *ctx)
 }
 
 /* After D1: makes sure that somebody will look by then. */
-static void announce(struct canopy_ctx *ctx, int64_t due_ns)
+static __attribute__((noinline)) void announce_earlier(struct canopy_ctx *ctx, int64_t due_ns)
 {
     struct slab *slab = slab_of(ctx);
-    if (likely(!bound_lower(group_bound(slab, ctx), due_ns)))
+    if (!bound_lower(group_bound(slab, ctx), due_ns))
         return;
     if (!bound_lower(&slab->due_ns, due_ns) || !bound_lower(&slab->domain->due_ns, due_ns))
         return;
     if (!slab->domain->host_clock)
         clock_hasten(due_ns);
+}
+
+static inline void announce(struct canopy_ctx *ctx, int64_t due_ns)
+{
+    if (unlikely(i64_load_seq_cst(group_bound(slab_of(ctx), ctx)) > due_ns)) /* D2 */
+        announce_earlier(ctx, due_ns);
 }
 
 /* -------------------------------------------------------------------- look up */
@@ -198,6 +208,54 @@ static void expire_one(struct canopy_ctx *ctx, int64_t now_ns, struct pass *pass
     }
 }
 
+/* Ends what is due in a line whose context stays. A deadline that moved was announced. */
+static void expire_kept(struct canopy_ctx *ctx, int64_t now_ns, struct pass *pass)
+{
+    if (i64_load_acquire(&ctx->deadline) > now_ns)
+        return;
+    uintptr_t state = word_load_acquire(&ctx->state);
+    if (state_is_live(state))
+        expire_one(ctx, now_ns, pass);
+    else
+        cancel_tree(ctx, state, pass); /* somebody else's, which may not be through: we help */
+}
+
+/*
+ * Lines that are due and tagged, in slots that their owners may be emptying by
+ * plain stores. After a fence_heavy each such slot is named by its heap, or the
+ * tag is still there and will be seen; one fence does for many.
+ */
+#define BATCH 64
+
+struct batch {
+    int64_t now_ns;
+    struct pass *pass;
+    unsigned count;
+    struct canopy_ctx *due[BATCH];
+    atomic_word *slots[BATCH];
+};
+
+static int64_t least_ns(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static void batch_expire(struct batch *batch)
+{
+    if (batch->count == 0)
+        return;
+    if (fence_is_asymmetric)
+        fence_heavy(); /* pairs with children_leave */
+    for (unsigned i = 0; i < batch->count; i++) {
+        struct canopy_ctx *ctx = batch->due[i];
+        atomic_word *slot = batch->slots[i];
+        if (children_leaving(slot) != (uintptr_t)slot &&
+            (word_load_acquire(slot) & ~SLOT_COUNTED) == ((uintptr_t)ctx | SLOT_LOOKED))
+            expire_kept(ctx, batch->now_ns, batch->pass);
+    }
+    batch->count = 0;
+}
+
 /*
  * Whether a deadline that has fired needs no help: its context and all below it are
  * done. For a line that may be free, so by its words alone.
@@ -210,42 +268,36 @@ static bool is_through(const struct canopy_ctx *ctx)
             (word_load_seq_cst(&ctx->link) == SLOT_END && word_load_seq_cst(&ctx->slot0) == 0));
 }
 
-/* Looks at one line: the time by which to look again. Inside a read section. */
-static int64_t expire_line(struct canopy_ctx *ctx, int64_t now_ns, struct pass *pass)
+/* Looks at one line: the time by which to look again, unless the batch will tell. */
+static int64_t expire_line(struct canopy_ctx *ctx, struct batch *batch)
 {
     int64_t due_ns = i64_load_seq_cst(&ctx->deadline); /* D4: pairs with D1 */
     if (due_ns < 0 && is_through(ctx))
         return CANOPY_NEVER;
-    if (due_ns > now_ns)
+    if (due_ns > batch->now_ns)
         return due_ns;
-    atomic_word *slot = ctx_slot(ctx);
+    uintptr_t where = word_load_relaxed(&ctx->slot);
+    atomic_word *slot = (atomic_word *)(where & ~SLOT_STRIPED);
     if (slot) { /* a root has none, and stays while it is the clock's to look at */
         uintptr_t word = word_load_acquire(slot);
         do {
             if ((word & ~SLOT_TAGS) != (uintptr_t)ctx)
                 return CANOPY_NEVER; /* freed meanwhile; a next life announces itself */
-        } while (!(word & SLOT_LOOKED) && !word_cas_acq_rel(slot, &word, word | SLOT_LOOKED));
+        } while (!(word & SLOT_LOOKED) && !word_cas_seq_cst(slot, &word, word | SLOT_LOOKED));
     }
-    /* It stays now, and is what it was. A deadline that moved meanwhile is seen here. */
-    due_ns = i64_load_acquire(&ctx->deadline);
-    if (due_ns > now_ns)
-        return due_ns;
-    uintptr_t state = word_load_acquire(&ctx->state);
-    if (state_is_live(state))
-        expire_one(ctx, now_ns, pass);
-    else
-        cancel_tree(ctx, state, pass); /* somebody else's, which may not be through: we help */
+    if (!(where & SLOT_STRIPED)) {
+        expire_kept(ctx, batch->now_ns, batch->pass);
+        return CANOPY_NEVER;
+    }
+    if (batch->count == BATCH)
+        batch_expire(batch);
+    batch->due[batch->count] = ctx;
+    batch->slots[batch->count++] = slot;
     return CANOPY_NEVER;
 }
 
-static int64_t least_ns(int64_t a, int64_t b)
+static int64_t expire_group(struct slab *slab, unsigned group, struct batch *batch)
 {
-    return a < b ? a : b;
-}
-
-static int64_t expire_group(struct slab *slab, unsigned group, int64_t now_ns, struct pass *pass)
-{
-    i64_exchange_seq_cst(&slab->group_due_ns[group], CANOPY_NEVER); /* D3: pairs with D2 */
     uintptr_t from = (uintptr_t)group * 64 * CACHE_LINE;
     uintptr_t end = from + (uintptr_t)64 * CACHE_LINE;
     uint32_t fresh = u32_load_acquire(&slab->fresh_bytes); /* P2: pairs with pool_refill */
@@ -255,21 +307,42 @@ static int64_t expire_group(struct slab *slab, unsigned group, int64_t now_ns, s
         end = fresh;
     int64_t next_ns = CANOPY_NEVER;
     for (; from < end; from += CACHE_LINE)
-        next_ns = least_ns(next_ns,
-                           expire_line((struct canopy_ctx *)((char *)slab + from), now_ns, pass));
+        next_ns = least_ns(next_ns, expire_line((struct canopy_ctx *)((char *)slab + from), batch));
     bound_lower(&slab->group_due_ns[group], next_ns);
     return next_ns;
 }
 
-static int64_t expire_slab(struct slab *slab, int64_t now_ns, int64_t horizon_ns, struct pass *pass)
+/* What the clock leaves to slabs that threads with a fork between them own. */
+static bool is_clocked(const struct slab *slab)
 {
+    return slab->class == CLASS_CTX && !slab_is_inherited(slab);
+}
+
+/* D3 in a slab; its groups that were due are noted. False: nothing is. */
+static bool reset_slab(struct slab *slab, int64_t horizon_ns)
+{
+    slab->reset_groups = 0;
+    slab->is_reset = i64_load_seq_cst(&slab->due_ns) <= horizon_ns; /* D4, two levels up */
+    if (!slab->is_reset)
+        return false;
     i64_exchange_seq_cst(&slab->due_ns, CANOPY_NEVER); /* D3, one level up */
+    for (unsigned group = 0; group < SLAB_GROUPS; group++) {
+        if (i64_load_seq_cst(&slab->group_due_ns[group]) > horizon_ns) /* D4, one level up */
+            continue;
+        i64_exchange_seq_cst(&slab->group_due_ns[group], CANOPY_NEVER); /* D3: pairs with D2 */
+        slab->reset_groups |= 1U << group;
+    }
+    return true;
+}
+
+static int64_t expire_slab(struct slab *slab, struct batch *batch)
+{
     int64_t next_ns = CANOPY_NEVER;
     for (unsigned group = 0; group < SLAB_GROUPS; group++) {
-        int64_t due_ns = i64_load_seq_cst(&slab->group_due_ns[group]); /* D4, one level up */
-        if (due_ns <= horizon_ns)
-            due_ns = expire_group(slab, group, now_ns, pass);
-        next_ns = least_ns(next_ns, due_ns);
+        if (slab->reset_groups & (1U << group))
+            next_ns = least_ns(next_ns, expire_group(slab, group, batch));
+        else
+            next_ns = least_ns(next_ns, i64_load_seq_cst(&slab->group_due_ns[group]));
     }
     bound_lower(&slab->due_ns, next_ns);
     return next_ns;
@@ -277,18 +350,23 @@ static int64_t expire_slab(struct slab *slab, int64_t now_ns, int64_t horizon_ns
 
 int64_t expire_domain(struct domain *domain, int64_t now_ns, int64_t horizon_ns, struct pass *pass)
 {
-    i64_exchange_seq_cst(&domain->due_ns, CANOPY_NEVER); /* D3, two levels up */
+    struct batch batch = {.now_ns = now_ns, .pass = pass};
     int64_t next_ns = CANOPY_NEVER;
-    struct slab *slab =
+    i64_exchange_seq_cst(&domain->due_ns, CANOPY_NEVER); /* D3, two levels up */
+    struct slab *first =
         (struct slab *)word_load_acquire(&domain->slabs); /* P1: pairs with slab_new */
-    for (; slab; slab = (struct slab *)word_load_acquire(&slab->domain_next)) {
-        if (slab->class != CLASS_CTX || slab_is_inherited(slab))
-            continue;                                     /* a fork's parent process fires these */
-        int64_t due_ns = i64_load_seq_cst(&slab->due_ns); /* D4, two levels up */
-        if (due_ns <= horizon_ns)
-            due_ns = expire_slab(slab, now_ns, horizon_ns, pass);
-        next_ns = least_ns(next_ns, due_ns);
+    bool any = false;
+    for (struct slab *slab = first; slab; slab = slab_next(slab))
+        any |= is_clocked(slab) && reset_slab(slab, horizon_ns);
+    if (any && fence_is_asymmetric)
+        fence_heavy(); /* between D3 and D4 */
+    for (struct slab *slab = first; slab; slab = slab_next(slab)) {
+        if (!is_clocked(slab))
+            continue;
+        next_ns = least_ns(next_ns, slab->is_reset ? expire_slab(slab, &batch)
+                                                   : i64_load_seq_cst(&slab->due_ns));
     }
+    batch_expire(&batch);
     bound_lower(&domain->due_ns, next_ns);
     return next_ns;
 }
@@ -318,30 +396,53 @@ static int64_t not_negative(int64_t ns)
     return ns < 0 ? 0 : ns;
 }
 
-static canopy_ctx *with_deadline(const canopy_ctx *parent, int64_t deadline_ns, bool passed,
-                                 const canopy_cause *cause)
+/* D1 of a new context: pairs with D4. */
+static inline void arm(struct canopy_ctx *ctx, int64_t deadline_ns)
 {
-    int err = deadline_ns == CANOPY_NEVER || ctx_domain(parent)->host_clock ? 0 : clock_ready();
+    if (likely(fence_is_asymmetric)) {
+        i64_store_release(&ctx->deadline, deadline_ns);
+        fence_light();
+    } else {
+        i64_store_seq_cst(&ctx->deadline, deadline_ns);
+    }
+}
+
+/* The rarer ends: no deadline at all, or one that has passed. */
+static __attribute__((noinline)) canopy_ctx *
+derive_passed(const canopy_ctx *parent, int64_t deadline_ns, const canopy_cause *cause)
+{
+    canopy_ctx *ctx = ctx_derive(parent, KIND_CANCEL);
+    if (!ctx)
+        return NULL;
+    if (cause)
+        word_store_relaxed(&ctx->aux, (uintptr_t)cause);
+    if (deadline_ns == CANOPY_NEVER)
+        return ctx;
+    i64_store_seq_cst(&ctx->deadline, ~not_negative(deadline_ns));
+    /* Nobody else has the handle, should a callback end this thread. */
+    pthread_cleanup_push(release_handle, ctx);
+    expire_now(ctx, not_negative(deadline_ns));
+    pthread_cleanup_pop(0);
+    return ctx;
+}
+
+static inline canopy_ctx *with_deadline(const canopy_ctx *parent, const struct domain *domain,
+                                        int64_t deadline_ns, bool passed, const canopy_cause *cause)
+{
+    bool armed = likely(!passed) && likely(deadline_ns != CANOPY_NEVER);
+    int err = unlikely(domain->host_clock) || deadline_ns == CANOPY_NEVER ? 0 : clock_ready();
     if (unlikely(err)) {
         errno = err;
         return NULL;
     }
-    struct canopy_ctx *ctx = ctx_derive(parent, KIND_CANCEL);
-    if (!ctx)
+    if (!armed)
+        return derive_passed(parent, deadline_ns, cause);
+    canopy_ctx *ctx = ctx_derive(parent, KIND_CANCEL);
+    if (unlikely(!ctx))
         return NULL;
     if (cause)
         word_store_relaxed(&ctx->aux, (uintptr_t)cause); /* published by D1 */
-    if (deadline_ns == CANOPY_NEVER)
-        return ctx;
-    if (unlikely(passed)) {
-        i64_store_seq_cst(&ctx->deadline, ~not_negative(deadline_ns));
-        /* Nobody else has the handle, should a callback end this thread. */
-        pthread_cleanup_push(release_handle, ctx);
-        expire_now(ctx, not_negative(deadline_ns));
-        pthread_cleanup_pop(0);
-        return ctx;
-    }
-    i64_store_seq_cst(&ctx->deadline, deadline_ns); /* D1: pairs with D4 */
+    arm(ctx, deadline_ns);
     announce(ctx, deadline_ns);
     return ctx;
 }
@@ -353,19 +454,27 @@ canopy_ctx *canopy_with_deadline_cause(const canopy_ctx *parent, int64_t deadlin
         errno = EINVAL;
         return NULL;
     }
-    return with_deadline(parent, deadline_ns, has_passed(ctx_domain(parent), deadline_ns), cause);
+    const struct domain *domain = ctx_domain(parent);
+    return with_deadline(parent, domain, deadline_ns, has_passed(domain, deadline_ns), cause);
 }
 
-canopy_ctx *canopy_with_timeout_cause(const canopy_ctx *parent, int64_t timeout_ns,
-                                      const canopy_cause *cause)
+static inline canopy_ctx *with_timeout(const canopy_ctx *parent, int64_t timeout_ns,
+                                       const canopy_cause *cause)
 {
     if (unlikely(!parent)) {
         errno = EINVAL;
         return NULL;
     }
+    const struct domain *domain = ctx_domain(parent);
     /* The exact clock: nothing bounds how far the coarse one lags. */
-    int64_t deadline_ns = saturating_add(domain_now_ns(ctx_domain(parent)), timeout_ns);
-    return with_deadline(parent, deadline_ns, timeout_ns <= 0, cause);
+    int64_t deadline_ns = saturating_add(domain_now_ns(domain), timeout_ns);
+    return with_deadline(parent, domain, deadline_ns, timeout_ns <= 0, cause);
+}
+
+canopy_ctx *canopy_with_timeout_cause(const canopy_ctx *parent, int64_t timeout_ns,
+                                      const canopy_cause *cause)
+{
+    return with_timeout(parent, timeout_ns, cause);
 }
 
 canopy_ctx *canopy_with_deadline(const canopy_ctx *parent, int64_t deadline_ns)
@@ -375,7 +484,7 @@ canopy_ctx *canopy_with_deadline(const canopy_ctx *parent, int64_t deadline_ns)
 
 canopy_ctx *canopy_with_timeout(const canopy_ctx *parent, int64_t timeout_ns)
 {
-    return canopy_with_timeout_cause(parent, timeout_ns, NULL);
+    return with_timeout(parent, timeout_ns, NULL);
 }
 
 /* ------------------------------------------------------------------------ move */

@@ -7,6 +7,12 @@
 
 #include "callback.h"
 
+/*
+ * A bound that comes due is mostly a timeout that was disarmed long ago. To look
+ * a little ahead makes one look tighten all those of the next moments.
+ */
+#define HORIZON_NS (NS_PER_SECOND / 100)
+
 /* Lowers a bound to `due_ns`; true when it was above. */
 bool bound_lower(atomic_i64 *bound, int64_t due_ns);
 
@@ -21,6 +27,11 @@ int64_t expire_domain(struct domain *domain, int64_t now_ns, int64_t horizon_ns,
 void clock_hasten(int64_t due_ns);
 
 /* Sees that the clock's threads run: 0, or EAGAIN. In clock.c. */
-int clock_ready(void);
+extern atomic_u32 clock_started;
+int clock_start(void);
+static inline int clock_ready(void)
+{
+    return likely(u32_load_acquire(&clock_started)) ? 0 : clock_start();
+}
 
 #endif

@@ -39,6 +39,7 @@ static void fork_child(void)
 {
     rcu_fork_child();
     u32_fetch_add_relaxed(&fork_generation, 1);
+    fence_init();
     pool_fork_child();
     worker_fork_child();
     clock_fork_child();
@@ -56,6 +57,7 @@ int library_init(void)
     if (!u32_load_relaxed(&initialised)) {
         err = pthread_atfork(fork_prepare, fork_parent, fork_child);
         if (!err) {
+            fence_init();
             pool_init();
             ctx_init();
             merge_init();

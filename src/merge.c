@@ -135,7 +135,8 @@ static void merged_end(struct canopy_ctx *merged, struct handoff_node **dead)
         if (!ctx_slot(input))
             continue; /* with_any failed before it came to this one */
         struct canopy_ctx *above = ctx_parent(input);
-        struct removal removal = children_remove(above, ctx_slot(input), (uintptr_t)input);
+        struct removal removal =
+            children_remove(above, word_load_relaxed(&input->slot), (uintptr_t)input);
         looked |= removal.looked;
         if (removal.counted)
             count_drop(above, dead);

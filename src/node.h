@@ -122,6 +122,15 @@ static inline uintptr_t ctx_state(const struct canopy_ctx *ctx)
     return state;
 }
 
+/* The same where a store of the caller's must come first (C4). */
+static inline uintptr_t ctx_state_seq_cst(const struct canopy_ctx *ctx)
+{
+    uintptr_t state = word_load_seq_cst(&ctx->state);
+    if (unlikely((state & STATE_KIND_MASK) == STATE_FORWARD))
+        state = word_load_seq_cst(&((struct canopy_ctx *)(state & ~STATE_BITS))->state);
+    return state;
+}
+
 /* ------------------------------------------------------------------------- refs */
 
 #define REFS_HANDLE  (UINT64_C(1) << 32)

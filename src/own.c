@@ -23,8 +23,10 @@ static void __attribute__((noinline)) deliver_and_release(struct pass *pass, can
     pthread_cleanup_pop(1);
 }
 
-void canopy_end(canopy_ctx *ctx)
+static void __attribute__((noinline)) end_in_steps(canopy_ctx *ctx)
 {
+    if (ctx && release_sole(ctx))
+        return;
     if (ctx && kind_is_cancellable(ctx_kind(ctx))) {
         struct pass pass;
         pass_init(&pass, thread_self());
@@ -35,4 +37,10 @@ void canopy_end(canopy_ctx *ctx)
         }
     }
     canopy_release(ctx);
+}
+
+void canopy_end(canopy_ctx *ctx)
+{
+    if (unlikely(!ctx) || unlikely(!ctx_release_leaf(ctx)))
+        end_in_steps(ctx);
 }

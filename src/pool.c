@@ -49,10 +49,9 @@ void (*pool_forget_ctx)(void *object);
 
 /* Heaps in other domains than the default one, a few remembered by the domain's id. */
 #define TLS_ENTRIES 4
-static __thread struct {
-    uint64_t id;
-    struct heap *heap;
-} tls_entries[TLS_ENTRIES] __attribute__((tls_model("initial-exec")));
+static __thread struct heap_entry tls_entries[TLS_ENTRIES]
+    __attribute__((tls_model("initial-exec")));
+__thread struct heap_entry tls_recent __attribute__((tls_model("initial-exec")));
 
 static pthread_key_t exit_key;
 static bool exit_key_made;
@@ -138,9 +137,9 @@ static void slab_retire(struct slab *slab)
 
 /* ------------------------------------------------------------------- objects */
 
-static void slab_put(struct pool *pool, struct slab *slab, struct object *object)
+static void slab_put(struct pool *pool, struct slab *slab, struct handoff_node *object)
 {
-    object->next = slab->free;
+    handoff_link(object, slab->free);
     slab->free = object;
     slab->used--;
     if (!slab->is_avail)
@@ -157,8 +156,8 @@ static void slab_put(struct pool *pool, struct slab *slab, struct object *object
 static void take_remote(struct pool *pool)
 {
     for (struct handoff_node *node = handoff_take_all(&pool->remote); node;) {
-        struct handoff_node *next = node->next;
-        slab_put(pool, slab_of(node), (struct object *)node);
+        struct handoff_node *next = handoff_next(node);
+        slab_put(pool, slab_of(node), node);
         node = next;
     }
 }
@@ -166,6 +165,7 @@ static void take_remote(struct pool *pool)
 bool pool_refill(struct heap *heap, enum object_class class)
 {
     struct pool *pool = &heap->pools[class];
+    heap->refills += class == CLASS_CTX;
     if (pool->spare.top) {
         struct magazine empty = pool->loaded;
         pool->loaded = pool->spare;
@@ -188,11 +188,11 @@ bool pool_refill(struct heap *heap, enum object_class class)
     uint32_t size = class_bytes[class];
     uint32_t fresh = u32_load_relaxed(&slab->fresh_bytes);
     while (pool->loaded.count < MAGAZINE_LIMIT / 2) {
-        struct object *object = slab->free;
+        struct handoff_node *object = slab->free;
         if (object) {
-            slab->free = object->next;
+            slab->free = handoff_next(object);
         } else if (fresh + size <= SLAB_ALLOCATED_BYTES) {
-            object = (struct object *)((char *)slab + fresh);
+            object = (struct handoff_node *)((char *)slab + fresh);
             memset(object, 0, size);
             if (class == CLASS_CTX)
                 pool_construct_ctx(object);
@@ -201,7 +201,7 @@ bool pool_refill(struct heap *heap, enum object_class class)
             break;
         }
         slab->used++;
-        object->next = pool->loaded.top;
+        handoff_link(object, pool->loaded.top);
         pool->loaded.top = object;
         pool->loaded.count++;
     }
@@ -211,7 +211,7 @@ bool pool_refill(struct heap *heap, enum object_class class)
     return true;
 }
 
-static void object_return(struct heap *heap, struct object *object)
+static void object_return(struct heap *heap, struct handoff_node *object)
 {
     struct slab *slab = slab_of(object);
     if (slab_is_inherited(slab))
@@ -223,17 +223,17 @@ static void object_return(struct heap *heap, struct object *object)
     }
     if (slab->class == CLASS_CTX)
         pool_forget_ctx(object);
-    handoff_push(&pool->remote, (struct handoff_node *)object);
+    handoff_push(&pool->remote, object);
 }
 
 void pool_overflow(struct heap *heap, enum object_class class)
 {
     struct pool *pool = &heap->pools[class];
-    struct object *object = pool->spare.top;
+    struct handoff_node *object = pool->spare.top;
     pool->spare = pool->loaded;
     pool->loaded = (struct magazine){0};
     while (object) {
-        struct object *next = object->next;
+        struct handoff_node *next = handoff_next(object);
         object_return(heap, object);
         object = next;
     }
@@ -297,8 +297,8 @@ static void heap_remember(struct domain *domain, struct heap *heap)
     if (domain == &default_domain) {
         tls_heap = heap;
     } else {
-        tls_entries[domain->id % TLS_ENTRIES].id = domain->id;
-        tls_entries[domain->id % TLS_ENTRIES].heap = heap;
+        tls_recent = (struct heap_entry){domain->id, heap};
+        tls_entries[domain->id % TLS_ENTRIES] = tls_recent;
     }
     if (exit_key_made)
         pthread_setspecific(exit_key, &thread_marker);
@@ -308,8 +308,11 @@ static struct heap *heap_remembered(const struct domain *domain)
 {
     if (domain == &default_domain)
         return tls_heap;
-    unsigned i = domain->id % TLS_ENTRIES;
-    return tls_entries[i].id == domain->id ? tls_entries[i].heap : NULL;
+    const struct heap_entry *entry = &tls_entries[domain->id % TLS_ENTRIES];
+    if (entry->domain_id != domain->id)
+        return NULL;
+    tls_recent = *entry;
+    return entry->heap;
 }
 
 struct heap *heap_peek_slow(struct domain *domain)
@@ -350,6 +353,7 @@ struct heap *heap_get_slow(struct domain *domain)
             return NULL;
         memset(heap, 0, sizeof *heap);
         heap->domain = domain;
+        heap->domain_id = domain->id;
         heap_own(heap);
         pthread_mutex_lock(&library_lock);
         heap->next = domain->heaps;
@@ -371,6 +375,7 @@ static void thread_exit(void *unused)
     }
     pthread_mutex_unlock(&library_lock);
     tls_heap = NULL;
+    tls_recent = (struct heap_entry){0};
     memset(tls_entries, 0, sizeof tls_entries);
 }
 
@@ -395,6 +400,13 @@ void domain_remove(struct domain *domain)
         d = (struct domain *)word_load_relaxed(&d->next);
     word_store_relaxed(&d->next, word_load_relaxed(&domain->next));
     pthread_mutex_unlock(&library_lock);
+}
+
+void domain_await_leaving(struct domain *domain)
+{
+    for (struct heap *heap = domain->heaps; heap; heap = heap->next)
+        while (word_load_acquire(&heap->leaving)) /* pairs with L4 in children.h */
+            pause_ns(1000);
 }
 
 static void heaps_append(struct heap **list, struct heap *tail)
@@ -426,12 +438,15 @@ void pool_fork_child(void)
      * was inherited must never be armed or written again: start from nothing.
      */
     for (struct domain *d = &default_domain; d; d = (struct domain *)word_load_relaxed(&d->next)) {
+        for (struct heap *heap = d->heaps; heap; heap = heap->next)
+            word_store_relaxed(&heap->leaving, 0); /* its thread is gone, wherever it was */
         heaps_append(&d->inherited_heaps, d->heaps);
         d->heaps = NULL;
         i64_store_relaxed(&d->due_ns, CANOPY_NEVER);
         u64_store_relaxed(&d->retired, 0); /* rcu_fork_child forgets what was under way */
     }
     tls_heap = NULL;
+    tls_recent = (struct heap_entry){0};
     memset(tls_entries, 0, sizeof tls_entries);
 }
 

@@ -57,11 +57,6 @@ struct domain {
     atomic_i64 due_ns;  /* no context is due before; see deadline.c */
 };
 
-/* A free object. What lies behind the link is the class's own, and kept. */
-struct object {
-    struct object *next;
-};
-
 struct slab {
     /* Written once. */
     struct domain *domain;
@@ -74,19 +69,21 @@ struct slab {
     /* The owner's. */
     struct slab *avail_next __attribute__((aligned(CACHE_LINE)));
     struct slab *avail_previous;
-    struct object *free;
+    struct handoff_node *free;
     uint32_t used;
     atomic_u32 fresh_bytes; /* objects from here on were never used */
     bool is_avail;
     /* Lower bounds of the deadlines within, see deadline.c. */
     atomic_i64 due_ns __attribute__((aligned(CACHE_LINE)));
+    uint32_t reset_groups; /* the clock's, for one pass */
+    bool is_reset;         /* likewise */
     atomic_i64 group_due_ns[SLAB_GROUPS] __attribute__((aligned(CACHE_LINE)));
 };
 
 #define SLAB_HEADER_BYTES ((sizeof(struct slab) + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE)
 
 struct magazine {
-    struct object *top;
+    struct handoff_node *top; /* the links of free objects; what lies behind is kept */
     unsigned count;
 };
 
@@ -98,39 +95,82 @@ struct pool {
     struct handoff remote __attribute__((aligned(CACHE_LINE))); /* freed by others */
 };
 
+/* How often a thread has registered in a small parent. */
+struct busy {
+    const struct canopy_ctx *parent;
+    uint64_t claims;
+};
+#define BUSY_PARENTS 64
+
 struct heap {
-    struct pool pools[CLASS_COUNT];
+    /* The slot that this heap's thread is taking a context out of by plain stores, or 0. */
+    atomic_word leaving;
+    uint64_t domain_id;
     struct domain *domain;
     struct heap *next;      /* of the domain, under library_lock */
     struct stripe *statics; /* children of background and todo, see children.c */
     atomic_u64 owner;       /* thread_self of the thread, 0 when orphaned */
     atomic_u32 owner_tid;
+    uint32_t refills; /* magazines of contexts that ran empty */
+    struct busy busy[BUSY_PARENTS];
+    /* The stripe that this heap registered in last, of which parent, and when: see children.c. */
+    const struct canopy_ctx *last_parent;
+    struct stripe *last_stripe;
+    uint64_t last_epoch;
+    /* A slot that a record of this thread's left, and when: tried first. */
+    atomic_word *hint_slot;
+    uint64_t hint_epoch;
+    struct pool pools[CLASS_COUNT];
 };
 
 extern struct domain default_domain;
 extern __thread struct heap *tls_heap __attribute__((tls_model("initial-exec")));
 
+/* The thread's heap in the domain other than the default one that it used last. */
+struct heap_entry {
+    uint64_t domain_id; /* so that a stale entry can be told */
+    struct heap *heap;
+};
+extern __thread struct heap_entry tls_recent __attribute__((tls_model("initial-exec")));
+
+/* The calling thread's heap where that takes no search, or NULL. */
+static inline struct heap *heap_at_hand(const struct domain *domain)
+{
+    if (likely(domain == &default_domain))
+        return tls_heap;
+    return tls_recent.domain_id == domain->id ? tls_recent.heap : NULL;
+}
+
+/* Whether a heap is the calling thread's; a quick look, which may miss one. */
+static inline bool heap_is_own(const struct heap *heap)
+{
+    return heap == tls_heap || (heap == tls_recent.heap && heap->domain_id == tls_recent.domain_id);
+}
+
 /* The calling thread's heap in a domain. NULL: no memory for one. */
 struct heap *heap_get_slow(struct domain *domain);
 static inline struct heap *heap_get(struct domain *domain)
 {
-    if (likely(domain == &default_domain && tls_heap))
-        return tls_heap;
-    return heap_get_slow(domain);
+    struct heap *heap = heap_at_hand(domain);
+    return likely(heap != NULL) ? heap : heap_get_slow(domain);
 }
 
 /* The same, without making one: NULL when the thread has none yet and none is orphaned. */
 struct heap *heap_peek_slow(struct domain *domain);
 static inline struct heap *heap_peek(struct domain *domain)
 {
-    if (likely(domain == &default_domain && tls_heap))
-        return tls_heap;
-    return heap_peek_slow(domain);
+    struct heap *heap = heap_at_hand(domain);
+    return likely(heap != NULL) ? heap : heap_peek_slow(domain);
 }
 
 static inline struct slab *slab_of(const void *object)
 {
     return (struct slab *)((uintptr_t)object & ~(uintptr_t)(SLAB_BYTES - 1));
+}
+
+static inline struct slab *slab_next(const struct slab *slab)
+{
+    return (struct slab *)word_load_acquire(&slab->domain_next); /* P1: pairs with slab_new */
 }
 
 static inline bool slab_is_inherited(const struct slab *slab)
@@ -147,6 +187,26 @@ extern void (*pool_construct_ctx)(void *object);
 extern void (*pool_forget_ctx)(void *object);
 
 /*
+ * What pool_alloc would give, if there is one at hand that `fits`, which is told of a
+ * free object; and the taking. NULL: none.
+ */
+static inline void *pool_peek(const struct heap *heap, enum object_class class,
+                              bool (*fits)(const void *object, const void *arg), const void *arg)
+{
+    void *object = heap->pools[class].loaded.top;
+    return likely(object != NULL) && fits(object, arg) ? object : NULL;
+}
+
+static inline void *pool_take(struct heap *heap, enum object_class class)
+{
+    struct magazine *m = &heap->pools[class].loaded;
+    struct handoff_node *object = m->top;
+    m->top = handoff_next(object);
+    m->count--;
+    return object;
+}
+
+/*
  * An object, its bytes as pool_free left them but for the first word (fresh
  * ones: zero, or as constructed). NULL: no memory.
  */
@@ -155,10 +215,7 @@ static inline void *pool_alloc(struct heap *heap, enum object_class class)
     struct magazine *m = &heap->pools[class].loaded;
     if (unlikely(!m->top) && !pool_refill(heap, class))
         return NULL;
-    struct object *object = m->top;
-    m->top = object->next;
-    m->count--;
-    return object;
+    return pool_take(heap, class);
 }
 
 /* True when the next pool_free overflows a magazine: more has been freed than is made. */
@@ -167,19 +224,24 @@ static inline bool pool_is_full(const struct heap *heap, enum object_class class
     return heap->pools[class].loaded.count == MAGAZINE_LIMIT;
 }
 
+/* Gives an object back that this process made, where there is room. */
+static inline void pool_put(struct heap *heap, enum object_class class, void *memory)
+{
+    struct magazine *m = &heap->pools[class].loaded;
+    handoff_link(memory, m->top);
+    m->top = memory;
+    m->count++;
+}
+
 /* Gives an object back. */
 static inline void pool_free(struct heap *heap, enum object_class class, void *memory)
 {
-    struct magazine *m = &heap->pools[class].loaded;
-    struct object *object = memory;
     /* What was inherited over a fork is let go of, never used again. */
     if (unlikely(u32_load_relaxed(&fork_generation)) && slab_is_inherited(slab_of(memory)))
         return;
-    if (unlikely(m->count == MAGAZINE_LIMIT))
+    if (unlikely(pool_is_full(heap, class)))
         pool_overflow(heap, class);
-    object->next = m->top;
-    m->top = object;
-    m->count++;
+    pool_put(heap, class, memory);
 }
 
 /* Gives an object back from a thread without a heap; lock-free. */
@@ -208,6 +270,9 @@ static inline void domain_let_go(struct domain *domain)
 /* Makes a domain known, takes it off, gives all its memory back. */
 void domain_add(struct domain *domain);
 void domain_remove(struct domain *domain);
+
+/* Waits for threads that let go of a last context and have not said so yet: some instructions. */
+void domain_await_leaving(struct domain *domain);
 void domain_free_memory(struct domain *domain);
 
 #endif

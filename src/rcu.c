@@ -33,12 +33,15 @@
 #include "base.h"
 
 static struct retire_queue *queues;
-static atomic_u32 retired;
-static atomic_u32 reclaimed;
+
+/* Lines of their own: others are read by all, and not to be written with these. */
+static atomic_u32 retired __attribute__((aligned(CACHE_LINE)));
+static atomic_u32 reclaimed __attribute__((aligned(CACHE_LINE)));
 
 /* Who reclaims: nobody, the reclaimer's thread, or for one pass a thread that waits for memory. */
 enum { RECLAIMER_NONE, RECLAIMER_THREAD, RECLAIMER_HELPER };
-static atomic_u32 reclaimer; /* changed under library_lock, but by a helper that is through */
+static atomic_u32 reclaimer __attribute__((
+    aligned(CACHE_LINE))); /* changed under library_lock, but by a helper that is through */
 
 /* One more wait lets a burst gather into one grace period. */
 #define GATHER_NS (NS_PER_SECOND / 1000)

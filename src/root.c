@@ -76,6 +76,7 @@ int canopy_root_free(canopy_ctx *root)
         return -EBUSY;
     /* Nothing is left that could begin to use the domain; who still does is in a section. */
     domain_remove(domain);
+    domain_await_leaving(domain);
     rcu_wait();
     while (u64_load_acquire(&domain->retired)) { /* pairs with domain_let_go */
         rcu_help();
@@ -104,7 +105,7 @@ int canopy_root_advance(canopy_ctx *root, int64_t now_ns, int64_t *next_ns)
     int64_t due_ns = i64_load_seq_cst(&domain->due_ns);
     if (due_ns <= now_ns) {
         rcu_read_begin();
-        expire_domain(domain, now_ns, now_ns, &pass);
+        expire_domain(domain, now_ns, saturating_add(now_ns, HORIZON_NS), &pass);
         rcu_read_end();
         deliver(&pass, NULL);
         due_ns = i64_load_seq_cst(&domain->due_ns); /* callbacks may have armed */

@@ -264,7 +264,9 @@ CANOPY_API const canopy_ctx *canopy_retain(const canopy_ctx *ctx);
 /*
  * One reference less. The last one detaches the context from its parent and
  * frees it. Release is not cancel: children stay live and attached. NULL does
- * nothing. Never allocates, never fails.
+ * nothing. Never allocates, never fails. Lock-free, but for the last handle of a
+ * parent that has many children still: threads that are just ending one of them
+ * are waited for, some instructions each.
  */
 CANOPY_API void canopy_release(const canopy_ctx *ctx);
 

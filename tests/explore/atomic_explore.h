@@ -35,10 +35,10 @@
 /* Inlined, so that a step is reported by the line that asked for it. */
 #define EXPLORE_INLINE static inline __attribute__((always_inline))
 
-#define EXPLORE_LOAD(name, type, order)                                                            \
+#define EXPLORE_LOAD(name, type, order, lenient)                                                   \
     EXPLORE_INLINE type name##_load_##order(const atomic_##name *a)                                \
     {                                                                                              \
-        return (type)explore_load(EXPLORE_LENIENT, &a->value, sizeof(type));                       \
+        return (type)explore_load(lenient, &a->value, sizeof(type));                               \
     }
 #define EXPLORE_STORE(name, type, order, kind)                                                     \
     EXPLORE_INLINE void name##_store_##order(atomic_##name *a, type value)                         \
@@ -61,9 +61,10 @@
     typedef struct {                                                                               \
         type value;                                                                                \
     } atomic_##name;                                                                               \
-    EXPLORE_LOAD(name, type, relaxed)                                                              \
-    EXPLORE_LOAD(name, type, acquire)                                                              \
-    EXPLORE_LOAD(name, type, seq_cst)                                                              \
+    EXPLORE_LOAD(name, type, relaxed, EXPLORE_LENIENT)                                             \
+    EXPLORE_LOAD(name, type, acquire, EXPLORE_LENIENT)                                             \
+    EXPLORE_LOAD(name, type, seq_cst, EXPLORE_LENIENT)                                             \
+    EXPLORE_LOAD(name, type, stale, ACCESS_LENIENT)                                                \
     EXPLORE_STORE(name, type, relaxed, STORE_BUFFERED)                                             \
     EXPLORE_STORE(name, type, release, STORE_BUFFERED)                                             \
     EXPLORE_STORE(name, type, seq_cst, STORE_FENCED)                                               \
@@ -83,6 +84,11 @@ EXPLORE_ATOMIC(word, uintptr_t)
 EXPLORE_INLINE void fence_seq_cst(void)
 {
     explore_fence();
+}
+
+/* The compiler keeps the order of accesses anyway, and the explorer that of its fibers. */
+EXPLORE_INLINE void fence_light(void)
+{
 }
 
 /* Thread-locals live in one section, which is exchanged when fibers are. */

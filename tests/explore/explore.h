@@ -114,7 +114,8 @@ int explore_memalign(void **out, size_t align_bytes, size_t size_bytes);
 void *explore_calloc(size_t count, size_t size_bytes);
 void explore_release(void *memory);
 void *explore_object_taken(void *memory, size_t bytes, bool is_context);
-void explore_pool_call(void (*call)(void *object), void *object);
+void explore_pool_begin(void);
+void *explore_pool_end(void *object);
 void *explore_object_given(void *memory, size_t bytes, bool is_context);
 
 #endif

@@ -135,11 +135,15 @@ void *explore_object_given(void *memory, size_t bytes, bool is_context)
     return memory;
 }
 
-void explore_pool_call(void (*call)(void *object), void *object)
+void explore_pool_begin(void)
 {
     fiber_current()->in_pool_call = true;
-    call(object);
+}
+
+void *explore_pool_end(void *object)
+{
     fiber_current()->in_pool_call = false;
+    return object;
 }
 
 void memory_dead(const void *memory, size_t bytes)
@@ -163,7 +167,7 @@ void memory_check(unsigned access, const void *address)
     case LINE_CONTEXT:
         return;
     case LINE_GIVEN:
-        /* The first word of a free object is the pool's link. */
+        /* The first word of a free object is the pool's link, also in the hand-over stack. */
         if ((access & ACCESS_LENIENT) || fiber_current()->in_pool_call ||
             ((access & ACCESS_PLAIN) && (uintptr_t)address % LINE_BYTES == 0))
             return;

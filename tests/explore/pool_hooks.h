@@ -18,13 +18,22 @@ static inline size_t explore_class_bytes(enum object_class class)
     return class == CLASS_BLOCK ? BLOCK_BYTES : CACHE_LINE;
 }
 
+/* The pool itself may touch free objects: their links, and what they remember. */
+#define EXPLORE_IN_POOL(call) (explore_pool_begin(), explore_pool_end(call))
+#define EXPLORE_OBJECT(class) explore_class_bytes(class), (class) == CLASS_CTX
+
 /* A macro's own name is not expanded again: within, the library's functions are meant. */
 #define pool_alloc(heap, class)                                                                    \
-    explore_object_taken(pool_alloc(heap, class), explore_class_bytes(class), (class) == CLASS_CTX)
+    explore_object_taken(EXPLORE_IN_POOL(pool_alloc(heap, class)), EXPLORE_OBJECT(class))
+#define pool_take(heap, class)                                                                     \
+    explore_object_taken(EXPLORE_IN_POOL(pool_take(heap, class)), EXPLORE_OBJECT(class))
+#define pool_peek(heap, class, fits, arg) EXPLORE_IN_POOL(pool_peek(heap, class, fits, arg))
 #define pool_free(heap, class, memory)                                                             \
-    pool_free(heap, class,                                                                         \
-              explore_object_given(memory, explore_class_bytes(class), (class) == CLASS_CTX))
-/* What the pool has done to an object that is free. */
-#define pool_forget_ctx(object) explore_pool_call(pool_forget_ctx, object)
+    EXPLORE_IN_POOL(                                                                               \
+        (pool_free(heap, class, explore_object_given(memory, EXPLORE_OBJECT(class))), (void *)0))
+#define pool_put(heap, class, memory)                                                              \
+    EXPLORE_IN_POOL(                                                                               \
+        (pool_put(heap, class, explore_object_given(memory, EXPLORE_OBJECT(class))), (void *)0))
+#define pool_forget_ctx(object) EXPLORE_IN_POOL((pool_forget_ctx(object), (void *)0))
 
 #endif

@@ -7,6 +7,8 @@
  */
 #include "fiber.h"
 
+#define OBJECT_BYTES_MOST 512
+
 static struct place *place_at(const void *address)
 {
     uintptr_t key = (uintptr_t)address & ~(uintptr_t)7;
@@ -53,16 +55,27 @@ bool place_touch(unsigned access, const void *address)
     return access & ACCESS_PLAIN ? place->is_plain_shared : place->is_shared;
 }
 
+static void place_learn_freed(struct place *place)
+{
+    uint8_t self = (uint8_t)(1U << explorer->current);
+    if (!(place->freers & self)) {
+        place->freers |= self;
+        place_learn(place);
+    }
+}
+
+/* Of more than an object, the places that were touched: what touches another later fails. */
 void place_freed(const void *address, size_t bytes)
 {
     if (!explorer->exploring)
         return;
-    uint8_t self = (uint8_t)(1U << explorer->current);
-    for (size_t i = 0; i < bytes; i += 8) {
-        struct place *place = place_at((const char *)address + i);
-        if (!(place->freers & self)) {
-            place->freers |= self;
-            place_learn(place);
-        }
+    uintptr_t from = (uintptr_t)address;
+    if (bytes <= OBJECT_BYTES_MOST) {
+        for (size_t i = 0; i < bytes; i += 8)
+            place_learn_freed(place_at((const char *)address + i));
+        return;
     }
+    for (size_t i = 0; i < PLACES; i++)
+        if (explorer->places[i].address - from < bytes)
+            place_learn_freed(&explorer->places[i]);
 }
