@@ -49,6 +49,7 @@
 
 #include "extension.h"
 #include "merge.h"
+#include "ticks.h"
 
 /* ---------------------------------------------------------------------- time */
 
@@ -59,6 +60,12 @@
 static int64_t domain_now_ns(const struct domain *domain)
 {
     return unlikely(domain->host_clock) ? i64_load_acquire(&domain->now_ns) : clock_now_ns();
+}
+
+/* The same to count a timeout from: a moment late at most. */
+static inline int64_t domain_not_early_ns(const struct domain *domain)
+{
+    return unlikely(domain->host_clock) ? i64_load_acquire(&domain->now_ns) : clock_not_early_ns();
 }
 
 /*
@@ -466,8 +473,7 @@ static inline canopy_ctx *with_timeout(const canopy_ctx *parent, int64_t timeout
         return NULL;
     }
     const struct domain *domain = ctx_domain(parent);
-    /* The exact clock: nothing bounds how far the coarse one lags. */
-    int64_t deadline_ns = saturating_add(domain_now_ns(domain), timeout_ns);
+    int64_t deadline_ns = saturating_add(domain_not_early_ns(domain), timeout_ns);
     return with_deadline(parent, domain, deadline_ns, timeout_ns <= 0, cause);
 }
 

@@ -11,6 +11,7 @@
 #include "clock.h"
 #include "merge.h"
 #include "signals.h"
+#include "ticks.h"
 #include "worker.h"
 
 static void fork_prepare(void)
@@ -58,6 +59,7 @@ int library_init(void)
         err = pthread_atfork(fork_prepare, fork_parent, fork_child);
         if (!err) {
             fence_init();
+            ticks_init();
             pool_init();
             ctx_init();
             merge_init();

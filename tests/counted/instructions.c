@@ -7,7 +7,30 @@
  */
 #include "counted.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <string.h>
+
 #include <valgrind/callgrind.h>
+
+/*
+ * The library's cheap reading of the time is renewed as real time passes, which would
+ * be counted now and then: where it does not learn what the kernel's clock is made of
+ * it reads that clock each time.
+ */
+int open(const char *path, int flags, ...)
+{
+    va_list args;
+    if (strstr(path, "clocksource")) {
+        errno = ENOENT;
+        return -1;
+    }
+    va_start(args, flags);
+    int mode = flags & O_CREAT ? va_arg(args, int) : 0;
+    va_end(args);
+    return openat(AT_FDCWD, path, flags, mode);
+}
 
 void count_begin(unsigned thread)
 {

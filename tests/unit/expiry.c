@@ -20,7 +20,10 @@ static int64_t deadline_of(const canopy_ctx *ctx)
 
 /* -------------------------------------------------------- 18: never early */
 
-/* The deadline that a timeout becomes may lie late by `late_ns`, and not early at all. */
+/* A moment by which the library's reading of the time may be late. */
+#define READING_LATE_NS MICROSECONDS(1)
+
+/* The deadline that a timeout becomes may lie late by `late_ns` more, and not early at all. */
 static void check_timeout(int64_t timeout_ns, int64_t late_ns)
 {
     for (int i = 0; i < 200; i++) {
@@ -28,7 +31,8 @@ static void check_timeout(int64_t timeout_ns, int64_t late_ns)
         canopy_ctx *ctx = canopy_with_timeout(canopy_background(), timeout_ns);
         int64_t after_ns = now_ns();
         int64_t deadline_ns = deadline_of(ctx);
-        if (deadline_ns < before_ns + timeout_ns || deadline_ns > after_ns + timeout_ns + late_ns)
+        if (deadline_ns < before_ns + timeout_ns ||
+            deadline_ns > after_ns + timeout_ns + READING_LATE_NS + late_ns)
             fail_msg("a timeout made between %lld and %lld ends at +%lld", (long long)before_ns,
                      (long long)after_ns, (long long)(deadline_ns - before_ns));
         canopy_release(ctx);
