@@ -15,11 +15,18 @@
 
 static void (*turn_of)(struct run *run);
 
+/* sem_wait returns early where a handler does not restart it: two threads would have the turn. */
+static void await(sem_t *sem)
+{
+    while (sem_wait(sem) != 0)
+        ;
+}
+
 static void *thread_main(void *arg)
 {
     struct thread *thread = arg;
     for (;;) {
-        sem_wait(&thread->go);
+        await(&thread->go);
         if (thread->must_end)
             return NULL;
         turn_of(thread->run);
@@ -63,7 +70,7 @@ void threads_run(struct run *run, void (*turn)(struct run *run))
         if (!run->threads[run->thread].is_alive)
             thread_begin(run, run->thread);
         sem_post(&run->threads[run->thread].go);
-        sem_wait(&run->passed);
+        await(&run->passed);
     }
 }
 
@@ -328,7 +335,7 @@ void call_real_timeout(struct run *run, const uint8_t *arg)
                            : canopy_wait_any(both, 2, call_soon_ns()) == 1;
     if (!late || canopy_err(ctx) != -ETIMEDOUT)
         run_fail(run, "a timeout does not come");
-    sem_wait(&rung);
+    await(&rung);
     canopy_callback_join(&record);
     canopy_release(ctx);
     sem_destroy(&rung);
