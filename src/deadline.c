@@ -232,7 +232,7 @@ static void expire_kept(struct canopy_ctx *ctx, int64_t now_ns, struct pass *pas
  * plain stores. After a fence_heavy each such slot is named by its heap, or the
  * tag is still there and will be seen; one fence does for many.
  */
-#define BATCH 64
+#define BATCH 256
 
 struct batch {
     int64_t now_ns;
@@ -325,13 +325,10 @@ static bool is_clocked(const struct slab *slab)
     return slab->class == CLASS_CTX && !slab_is_inherited(slab);
 }
 
-/* D3 in a slab; its groups that were due are noted. False: nothing is. */
-static bool reset_slab(struct slab *slab, int64_t horizon_ns)
+/* D3 in a slab of which something is due; its groups of which something is are noted. */
+static void reset_slab(struct slab *slab, int64_t horizon_ns)
 {
     slab->reset_groups = 0;
-    slab->is_reset = i64_load_seq_cst(&slab->due_ns) <= horizon_ns; /* D4, two levels up */
-    if (!slab->is_reset)
-        return false;
     i64_exchange_seq_cst(&slab->due_ns, CANOPY_NEVER); /* D3, one level up */
     for (unsigned group = 0; group < SLAB_GROUPS; group++) {
         if (i64_load_seq_cst(&slab->group_due_ns[group]) > horizon_ns) /* D4, one level up */
@@ -339,7 +336,6 @@ static bool reset_slab(struct slab *slab, int64_t horizon_ns)
         i64_exchange_seq_cst(&slab->group_due_ns[group], CANOPY_NEVER); /* D3: pairs with D2 */
         slab->reset_groups |= 1U << group;
     }
-    return true;
 }
 
 static int64_t expire_slab(struct slab *slab, struct batch *batch)
@@ -360,19 +356,25 @@ int64_t expire_domain(struct domain *domain, int64_t now_ns, int64_t horizon_ns,
     struct batch batch = {.now_ns = now_ns, .pass = pass};
     int64_t next_ns = CANOPY_NEVER;
     i64_exchange_seq_cst(&domain->due_ns, CANOPY_NEVER); /* D3, two levels up */
-    struct slab *first =
+    struct slab *reset = NULL;
+    struct slab *slab =
         (struct slab *)word_load_acquire(&domain->slabs); /* P1: pairs with slab_new */
-    bool any = false;
-    for (struct slab *slab = first; slab; slab = slab_next(slab))
-        any |= is_clocked(slab) && reset_slab(slab, horizon_ns);
-    if (any && fence_is_asymmetric)
-        fence_heavy(); /* between D3 and D4 */
-    for (struct slab *slab = first; slab; slab = slab_next(slab)) {
+    for (; slab; slab = slab_next(slab)) {
         if (!is_clocked(slab))
             continue;
-        next_ns = least_ns(next_ns, slab->is_reset ? expire_slab(slab, &batch)
-                                                   : i64_load_seq_cst(&slab->due_ns));
+        int64_t due_ns = i64_load_seq_cst(&slab->due_ns); /* D4, two levels up */
+        if (due_ns <= horizon_ns) {
+            reset_slab(slab, horizon_ns);
+            slab->reset_next = reset;
+            reset = slab;
+        } else {
+            next_ns = least_ns(next_ns, due_ns);
+        }
     }
+    if (reset && fence_is_asymmetric)
+        fence_heavy(); /* between D3 and D4 */
+    for (slab = reset; slab; slab = slab->reset_next)
+        next_ns = least_ns(next_ns, expire_slab(slab, &batch));
     batch_expire(&batch);
     bound_lower(&domain->due_ns, next_ns);
     return next_ns;

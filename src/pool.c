@@ -18,7 +18,10 @@ static const uint32_t class_bytes[CLASS_COUNT] = {CACHE_LINE, CACHE_LINE, BLOCK_
 /* A few empty slabs stay, so that an ebb that a flood follows does not give and take. */
 #define EMPTY_SLABS_KEPT 4
 
-/* A slab is a little short of its alignment, so that malloc's own header shares its last page. */
+/*
+ * A slab is a little short of its alignment, so that malloc's own header shares its
+ * last page; and small enough that glibc does not map each on its own.
+ */
 #define SLAB_ALLOCATED_BYTES (SLAB_BYTES - CACHE_LINE)
 
 static void *default_allocate(void *user, size_t align_bytes, size_t size_bytes)

@@ -3,7 +3,7 @@
  *
  * A domain is the memory of one root (one more serves background and todo): an
  * allocator and what was taken from it. Within it each thread works on a heap
- * of its own, which holds slabs of 64 KiB, each cut into objects of one class.
+ * of its own, which holds slabs of 32 KiB, each cut into objects of one class.
  * A heap outlives its thread: the next thread that needs one adopts it whole,
  * with its slabs and with the stripes of children lists that it owns.
  *
@@ -31,7 +31,7 @@ enum object_class {
     CLASS_COUNT
 };
 
-#define SLAB_BYTES  65536
+#define SLAB_BYTES  32768
 #define BLOCK_BYTES 512
 
 /* Slots of the deadline bounds in a slab: one for each 64 lines of it. */
@@ -75,8 +75,8 @@ struct slab {
     bool is_avail;
     /* Lower bounds of the deadlines within, see deadline.c. */
     atomic_i64 due_ns __attribute__((aligned(CACHE_LINE)));
-    uint32_t reset_groups; /* the clock's, for one pass */
-    bool is_reset;         /* likewise */
+    uint32_t reset_groups;   /* the clock's, for one pass */
+    struct slab *reset_next; /* likewise */
     atomic_i64 group_due_ns[SLAB_GROUPS] __attribute__((aligned(CACHE_LINE)));
 };
 
