@@ -271,6 +271,7 @@ static void walk(struct canopy_ctx *top, struct pass *pass)
             at = place_at(ctx_slot(ctx), word_load_relaxed(&ctx->slot) & SLOT_STRIPED);
             at.slot++;
             ctx = ctx_parent(ctx);
+            __builtin_prefetch(ctx_parent(ctx), 1);
             word = word_below(ctx);
             continue;
         }
@@ -279,6 +280,10 @@ static void walk(struct canopy_ctx *top, struct pass *pass)
         at.slot++;
         if (!child)
             continue;
+        /* What comes below is fetched while this one is marked. */
+        uintptr_t below = word_load_relaxed(&child->slot0);
+        if (unlikely(below != 0))
+            __builtin_prefetch(slot_ctx(below), 1);
         switch (ctx_kind(child)) {
         case KIND_DETACHED:
             continue;
