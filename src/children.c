@@ -218,6 +218,15 @@ static struct block *block_new(struct heap *heap, struct stripe *stripe)
     return block;
 }
 
+/* Opens a block at least as far as `mode` says; seq_cst: pairs with stripe_own and L2. */
+static void block_open(struct block *block, uintptr_t mode)
+{
+    uintptr_t owner = word_load_seq_cst(&block->owner);
+    while (!(owner & (mode | BLOCK_LOOKED)))
+        if (word_cas_seq_cst(&block->owner, &owner, (owner & ~BLOCK_MODE) | mode))
+            break;
+}
+
 static struct stripe *stripe_find(struct heap *heap, const struct canopy_ctx *parent,
                                   uintptr_t link)
 {
@@ -352,10 +361,8 @@ static bool stripe_enter(struct stripe *stripe, atomic_word *slot, uintptr_t wor
 static void block_follow(struct block *block, const struct block *after)
 {
     uintptr_t mode = word_load_seq_cst(&after->owner) & BLOCK_MODE;
-    uintptr_t owner = word_load_relaxed(&block->owner);
-    while (mode && !(owner & (mode | BLOCK_LOOKED)))
-        if (word_cas_seq_cst(&block->owner, &owner, (owner & ~BLOCK_MODE) | mode))
-            break;
+    if (mode)
+        block_open(block, mode);
 }
 
 /*
@@ -494,10 +501,7 @@ void children_open(struct canopy_ctx *parent, uintptr_t mode)
         struct block *block = block_of(row);
         /* seq_cst: pairs with stripe_own, which then sees why we look. */
         fence |= u32_load_seq_cst(&block->stripe->owned) != 0;
-        uintptr_t owner = word_load_seq_cst(&block->owner);
-        while (!(owner & (mode | BLOCK_LOOKED)))
-            if (word_cas_seq_cst(&block->owner, &owner, (owner & ~BLOCK_MODE) | mode))
-                break;
+        block_open(block, mode);
         row = link_target(word_load_seq_cst(&block->link));
     }
     if (fence)

@@ -142,6 +142,16 @@ uintptr_t ctx_registered(struct canopy_ctx *parent, atomic_word *slot, bool reco
     return ctx_state_seq_cst(parent); /* C4: pairs with C1 */
 }
 
+/* A child in its slot: what its parent has come to decides how it lives on. */
+static __attribute__((noinline)) struct canopy_ctx *derive_settle(struct canopy_ctx *ctx,
+                                                                  struct canopy_ctx *parent)
+{
+    uintptr_t state = ctx_registered(parent, ctx_slot(ctx), false);
+    if (unlikely(!state_is_live(state)) && kind_is_cancellable(ctx_kind(ctx)))
+        cancel_born(ctx, state);
+    return ctx;
+}
+
 bool ctx_register(struct canopy_ctx *ctx, const canopy_ctx *parent_view)
 {
     struct canopy_ctx *parent = ctx_mutable(parent_view);
@@ -151,9 +161,7 @@ bool ctx_register(struct canopy_ctx *ctx, const canopy_ctx *parent_view)
         word_store_relaxed(&ctx->slot, 0);
         return false;
     }
-    uintptr_t state = ctx_registered(parent, ctx_slot(ctx), false);
-    if (unlikely(!state_is_live(state)) && kind_is_cancellable(ctx_kind(ctx)))
-        cancel_born(ctx, state);
+    derive_settle(ctx, parent);
     return true;
 }
 
@@ -169,16 +177,6 @@ static inline void be_born(struct canopy_ctx *ctx, struct heap *heap, struct can
     word_store_relaxed(&ctx->state, kind == KIND_VALUE
                                         ? (uintptr_t)ctx_scope(parent) | STATE_FORWARD
                                         : STATE_LIVE);
-}
-
-/* A child in its slot: what its parent has come to decides how it lives on. */
-static __attribute__((noinline)) struct canopy_ctx *derive_settle(struct canopy_ctx *ctx,
-                                                                  struct canopy_ctx *parent)
-{
-    uintptr_t state = ctx_registered(parent, ctx_slot(ctx), false);
-    if (unlikely(!state_is_live(state)) && kind_is_cancellable(ctx_kind(ctx)))
-        cancel_born(ctx, state);
-    return ctx;
 }
 
 /* The general way: any domain, any parent. */
