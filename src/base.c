@@ -3,6 +3,7 @@
  */
 #include "base.h"
 
+#include <errno.h>
 #include <linux/membarrier.h>
 #include <signal.h>
 
@@ -24,6 +25,34 @@ void fence_heavy(void)
     /* Where there is no memory for the quick one just now, the slow one needs none. */
     if (syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) != 0)
         syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+}
+
+/* By syscall, since write, read and close would be points at which a thread is cancelled. */
+void eventfd_raise(int fd)
+{
+    int saved_errno = errno;
+    uint64_t one = 1;
+    syscall(SYS_write, fd, &one, sizeof one);
+    errno = saved_errno;
+}
+
+bool eventfd_clear(int fd)
+{
+    int saved_errno = errno;
+    uint64_t count;
+    bool cleared = syscall(SYS_read, fd, &count, sizeof count) == (long)sizeof count;
+    errno = saved_errno;
+    return cleared;
+}
+
+/* Not by syscall: sanitizers keep account of fds. */
+void fd_close(int fd)
+{
+    int saved_errno = errno, cancelable;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelable);
+    close(fd);
+    pthread_setcancelstate(cancelable, NULL);
+    errno = saved_errno;
 }
 
 struct start {

@@ -92,6 +92,13 @@ static inline void futex_wake_all(const void *word)
     syscall(SYS_futex, word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, INT_MAX, NULL, NULL, 0);
 }
 
+/* Makes an eventfd readable, and unreadable again: false where it was not written yet. */
+void eventfd_raise(int fd);
+bool eventfd_clear(int fd);
+
+/* close, and no more: neither a point at which a thread is cancelled, nor a new errno. */
+void fd_close(int fd);
+
 /*
  * Asymmetric fences. When fence_heavy returns, every thread of the process has
  * executed a full fence since it was called: what a thread stored before its

@@ -6,10 +6,18 @@
  * stays so until fn has returned. A record on a value layer sits in the list of
  * the context that the layer shares its state with, and holds a handle of the
  * layer itself.
+ *
+ * What is bound to a loop goes to its inbox before any callback runs, so nothing that
+ * waits for it waits for code of the user's.
  */
 #include "callback.h"
 
 #include <errno.h>
+
+void record_is_bound(void *unused)
+{
+    (void)unused;
+}
 
 void record_settle(struct canopy_callback *record)
 {
@@ -22,7 +30,6 @@ int record_arm(struct canopy_callback *record, const canopy_ctx *ctx, struct hea
     struct canopy_ctx *scope = ctx_scope(ctx);
     record->canopy_ctx_ = ctx;
     record->canopy_next = NULL;
-    u64_store_relaxed(record_runner(record), 0);
     u32_store_relaxed(record_settled(record), 0);
     u32_store_relaxed(record_state(record), RECORD_ARMED);
     if (scope != ctx)
@@ -114,12 +121,15 @@ static void done(void *record)
     record_done(record);
 }
 
-/* After delivery: the slot is free, the context let go. */
-static void record_finish(struct canopy_callback *record)
+void record_finish(struct canopy_callback *record)
 {
     record_await_settled(record);
     struct holding holding = record_holding(record);
-    uintptr_t tags = word_exchange_acq_rel(record_slot(record), 0);
+    uintptr_t tags = 0;
+    if (record_slot(record))
+        tags = word_exchange_acq_rel(record_slot(record), 0);
+    else
+        holding.scope = NULL; /* its context was done when it was added: it holds a handle */
     /* Done also when the destructor of a value that dies of it ends this thread. */
     pthread_cleanup_push(done, record);
     let_go(holding, tags);
@@ -155,9 +165,45 @@ static void run_all(void *list)
     pthread_cleanup_pop(0);
 }
 
+/* Loops that were handed something and are still to be told, each once. */
+#define POSTS 32
+struct posts {
+    unsigned count;
+    struct inbox *inboxes[POSTS];
+};
+
+static void post_later(struct posts *posts, struct inbox *inbox)
+{
+    /* The latest first: records of one loop mostly come together. */
+    for (unsigned i = posts->count; i > 0; i--)
+        if (posts->inboxes[i - 1] == inbox)
+            return;
+    if (posts->count == POSTS)
+        inbox_post(posts->inboxes[--posts->count]);
+    posts->inboxes[posts->count++] = inbox;
+}
+
+void hand_to_loops(struct canopy_callback *records)
+{
+    struct posts posts = {0};
+    if (!records)
+        return;
+    rcu_read_begin(); /* a loop may be closed as soon as it has run them */
+    for (struct canopy_callback *next; records; records = next) {
+        next = records->canopy_next;
+        struct inbox *inbox = record_inbox(records);
+        post_later(&posts, inbox);
+        inbox_push(inbox, record_node(records));
+    }
+    while (posts.count)
+        inbox_post(posts.inboxes[--posts.count]);
+    rcu_read_end();
+}
+
 void deliver(struct pass *pass, deliver_elsewhere elsewhere)
 {
     struct canopy_callback *callbacks = NULL, **last = &callbacks, *next;
+    struct canopy_callback *bound = NULL, **last_bound = &bound;
     for (struct canopy_callback *record = pass->first; record; record = next) {
         next = record->canopy_next;
         if (record_is_wait(record)) {
@@ -165,12 +211,17 @@ void deliver(struct pass *pass, deliver_elsewhere elsewhere)
             u32_store_release(fired, 1); /* W3: see wait.c */
             record_finish(record);       /* from here on only the address is used */
             futex_wake_all(fired);
+        } else if (record_inbox(record)) {
+            record->canopy_next = NULL;
+            *last_bound = record;
+            last_bound = &record->canopy_next;
         } else {
             record->canopy_next = NULL;
             *last = record;
             last = &record->canopy_next;
         }
     }
+    hand_to_loops(bound);
     if (!elsewhere) {
         run_all(&callbacks);
         return;
@@ -191,6 +242,34 @@ bool cancel_and_deliver(struct canopy_ctx *ctx, uintptr_t word)
     return won;
 }
 
+static inline __attribute__((always_inline)) int arm_or_claim(struct canopy_callback *record,
+                                                              const canopy_ctx *ctx, bool *ours)
+{
+    uintptr_t state;
+    struct heap *heap = heap_get(ctx_domain(ctx_scope(ctx)));
+    *ours = false;
+    if (!heap || record_arm(record, ctx, heap, &state) != 0) {
+        u32_store_relaxed(record_state(record), RECORD_IDLE);
+        return -ENOMEM;
+    }
+    if (unlikely(!state_is_live(state))) {
+        struct pass pass;
+        pass_init(&pass, thread_self());
+        rcu_read_begin();
+        /* The slot is still ours to look at only if no claimer was faster: see R3. */
+        *ours = u32_load_acquire(record_state(record)) == RECORD_ARMED &&
+                record_claim(record_slot(record), record, &pass);
+        rcu_read_end();
+    }
+    record_settle(record); /* from here on the record is touched only if it is ours */
+    return 0;
+}
+
+int record_arm_or_claim(struct canopy_callback *record, const canopy_ctx *ctx, bool *ours)
+{
+    return arm_or_claim(record, ctx, ours);
+}
+
 int canopy_after_func(const canopy_ctx *ctx, canopy_callback *record, void (*fn)(void *arg),
                       void *arg)
 {
@@ -202,8 +281,7 @@ int canopy_after_func(const canopy_ctx *ctx, canopy_callback *record, void (*fn)
     }
     record->canopy_fn = fn;
     record->canopy_arg = arg;
-    uintptr_t state = ctx_state(ctx);
-    if (!state_is_live(state)) {
+    if (!state_is_live(ctx_state(ctx))) {
         /* Whoever knows that it is done sees it run at once, also beside the canceller. */
         u64_store_relaxed(record_runner(record), thread_self());
         u32_store_release(record_state(record), RECORD_CLAIMED);
@@ -212,25 +290,12 @@ int canopy_after_func(const canopy_ctx *ctx, canopy_callback *record, void (*fn)
         pthread_cleanup_pop(1);
         return 0;
     }
-    struct heap *heap = heap_get(ctx_domain(ctx_scope(ctx)));
-    if (!heap || record_arm(record, ctx, heap, &state) != 0) {
-        u32_store_relaxed(record_state(record), RECORD_IDLE);
-        return -ENOMEM;
-    }
-    bool ours = false;
-    if (unlikely(!state_is_live(state))) {
-        struct pass pass;
-        pass_init(&pass, thread_self());
-        rcu_read_begin();
-        /* The slot is still ours to look at only if no claimer was faster: see R3. */
-        ours = u32_load_acquire(record_state(record)) == RECORD_ARMED &&
-               record_claim(record_slot(record), record, &pass);
-        rcu_read_end();
-    }
-    record_settle(record); /* from here on the record is touched only if it is ours to run */
+    u64_store_relaxed(record_runner(record), 0);
+    bool ours;
+    int err = arm_or_claim(record, ctx, &ours);
     if (ours)
         callback_run(record);
-    return 0;
+    return err;
 }
 
 bool canopy_callback_stop(canopy_callback *record)

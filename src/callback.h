@@ -11,14 +11,27 @@
 typedef void (*deliver_elsewhere)(struct canopy_callback *record);
 
 /*
- * Delivers everything in `pass`: wait_any records first, then the callbacks, in
- * the order in which they were met, here or (unless NULL) `elsewhere`. Outside
+ * Delivers everything in `pass`: wait_any records first, then those of loops to
+ * their inboxes, then the callbacks, in the order in which they were met, here or
+ * (unless NULL) `elsewhere`. Outside
  * read sections, without locks.
  */
 void deliver(struct pass *pass, deliver_elsewhere elsewhere);
 
+/* Hands claimed records that are bound to loops over, linked, and wakes each loop once. */
+void hand_to_loops(struct canopy_callback *records);
+
 /* Runs one claimed callback and ends its record. */
 void callback_run(struct canopy_callback *record);
+
+/* After delivery, or instead: the slot is free, the context let go, the record its owner's. */
+void record_finish(struct canopy_callback *record);
+
+/*
+ * Arms a callback's record, its runner and what it is to run set, and settles it. `*ours`:
+ * the context has ended and the caller has the claim. 0, or -ENOMEM and the record idle.
+ */
+int record_arm_or_claim(struct canopy_callback *record, const canopy_ctx *ctx, bool *ours);
 
 /* Arms a record on `ctx`; without a heap it never allocates. -ENOMEM, or 0 and the state since. */
 int record_arm(struct canopy_callback *record, const canopy_ctx *ctx, struct heap *heap,

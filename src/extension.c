@@ -68,25 +68,6 @@ struct extension *extension_get(struct canopy_ctx *ctx)
     return aux_extension(aux);
 }
 
-static void fd_write(uint64_t word)
-{
-    int saved_errno = errno;
-    uint64_t one = 1;
-    /* By syscall, since write and close would be points at which a thread is cancelled. */
-    syscall(SYS_write, fd_number(word), &one, sizeof one);
-    errno = saved_errno;
-}
-
-/* Not by syscall: sanitizers keep account of fds. */
-static void fd_close(uint64_t word)
-{
-    int saved_errno = errno, cancelable;
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelable);
-    close(fd_number(word));
-    pthread_setcancelstate(cancelable, NULL);
-    errno = saved_errno;
-}
-
 void extension_fire(struct extension *extension)
 {
     uint64_t word = u64_load_seq_cst(&extension->fd); /* C7: pairs with canopy_done_fd */
@@ -94,11 +75,11 @@ void extension_fire(struct extension *extension)
     if (fd_phase(word) != FD_ARMED || slab_is_inherited(slab_of(extension)) ||
         !u64_cas_acq_rel(&extension->fd, &word, fd_in(word, FD_FIRING)))
         return;
-    fd_write(word);
+    eventfd_raise(fd_number(word));
     word = fd_in(word, FD_FIRING);
     if (!u64_cas_acq_rel(&extension->fd, &word, fd_in(word, FD_FIRED))) {
         u64_store_relaxed(&extension->fd, fd_in(word, FD_CLOSED));
-        fd_close(word);
+        fd_close(fd_number(word));
     }
 }
 
@@ -112,7 +93,7 @@ void extension_close(struct extension *extension)
         next = fd_phase(word) == FD_FIRING ? FD_CLOSE_AFTER : FD_CLOSED;
     } while (!u64_cas_acq_rel(&extension->fd, &word, fd_in(word, next)));
     if (next == FD_CLOSED)
-        fd_close(word);
+        fd_close(fd_number(word));
 }
 
 /* Never readable, for what is never done: one for the process, made on demand, plus one. */
@@ -128,7 +109,7 @@ static int fd_never(void)
         return -errno;
     if (u32_cas_acq_rel(&never_fd, &have, (uint32_t)fd + 1))
         return fd;
-    fd_close((uint64_t)fd + 1);
+    fd_close(fd);
     return (int)have - 1;
 }
 
@@ -149,14 +130,14 @@ int canopy_done_fd(const canopy_ctx *ctx)
         if (u64_cas_seq_cst(&extension->fd, &word, armed)) /* C7: pairs with mark */
             word = armed;
         else
-            fd_close(armed);
+            fd_close(fd);
     }
     if (!state_is_live(word_load_seq_cst(&scope->state))) { /* C7: pairs with C1 */
         extension_fire(extension);
         /* Readable at once, also while the canceller is about to write. The caller keeps it open.
          */
         if (fd_phase(u64_load_acquire(&extension->fd)) == FD_FIRING)
-            fd_write(word);
+            eventfd_raise(fd_number(word));
     }
     return fd_number(word);
 }

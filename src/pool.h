@@ -54,6 +54,7 @@ struct domain {
     atomic_u64 live;    /* contexts; counted where max_live is set */
     atomic_u64 retired; /* slabs and blocks that wait for a grace period */
     atomic_i64 now_ns;  /* the host's clock */
+    atomic_word inbox;  /* of the loop that drives it, or NULL; see inbox.h */
     atomic_i64 due_ns;  /* no context is due before; see deadline.c */
 };
 

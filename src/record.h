@@ -24,11 +24,15 @@
  *      the record; it stores `settled` when it has. Who ran the callback waits for
  *      that before it lets go of the context, which fn may have given up. Without
  *      it the context could be freed under canopy_after_func.
+ *
+ * A record that is bound to a loop is CLAIMED from its claim until the loop has run
+ * it or stopped it; only the loop's thread moves it then.
  */
 #ifndef CANOPY_RECORD_H
 #define CANOPY_RECORD_H
 
 #include "cancel.h"
+#include "inbox.h"
 
 #define RECORD_IDLE    UINT32_C(0)
 #define RECORD_ARMED   UINT32_C(1)
@@ -80,6 +84,30 @@ static inline bool record_is_wait(const struct canopy_callback *record)
 }
 
 /*
+ * In canopy_fn a mark, no function: the record is bound to a loop. Who claims it puts
+ * it into the inbox that canopy_arg names; then it is the loop's to run (loop.c).
+ */
+void record_is_bound(void *unused);
+
+/* The inbox of a record that is bound to a loop, or NULL. */
+static inline struct inbox *record_inbox(const struct canopy_callback *record)
+{
+    return record->canopy_fn == record_is_bound ? record->canopy_arg : NULL;
+}
+
+/* Lists of records are linked through canopy_next. */
+static inline struct handoff_node *record_node(struct canopy_callback *record)
+{
+    return (struct handoff_node *)(void *)&record->canopy_next;
+}
+
+static inline struct canopy_callback *node_record(struct handoff_node *node)
+{
+    return (struct canopy_callback *)(void *)((char *)node -
+                                              offsetof(struct canopy_callback, canopy_next));
+}
+
+/*
  * Tries to claim the record in `slot` (any that is there, or `only` that one);
  * inside a read section. True: the caller has it, at the end of the pass.
  */
@@ -95,8 +123,9 @@ static inline bool record_claim(atomic_word *slot, const struct canopy_callback 
         record->canopy_next = NULL;
         *pass->last = record;
         pass->last = &record->canopy_next;
-        /* A wait's record is delivered by the claimer itself, on whichever thread. */
-        u64_store_relaxed(record_runner(record), record_is_wait(record) ? 0 : pass->runner);
+        /* A wait's is delivered by the claimer itself, a loop's was known from the start. */
+        if (!record_is_wait(record) && !record_inbox(record))
+            u64_store_relaxed(record_runner(record), pass->runner);
         if (u32_exchange_acq_rel(record_state(record), RECORD_CLAIMED) & RECORD_AWAITED) /* R1 */
             futex_wake_all(&record->canopy_state);
         return true;

@@ -70,6 +70,8 @@ int canopy_root_free(canopy_ctx *root)
     if (!root || ctx_kind(root) != KIND_ROOT)
         return -EINVAL;
     struct domain *domain = ctx_domain(root);
+    if (word_load_acquire(&domain->inbox))
+        return -EBUSY;
     children_watch(root);
     uint64_t refs = u64_load_acquire(&root->refs); /* pairs with the drops in ctx.c */
     if (refs_handles(refs) != 1 || (refs & REFS_COUNTED) || !children_empty(root))

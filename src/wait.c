@@ -89,6 +89,7 @@ static int wait_records(const canopy_ctx *const ctxs[], size_t n, int64_t until_
         uintptr_t state;
         records[armed].canopy_fn = NULL;
         records[armed].canopy_arg = &fired;
+        u64_store_relaxed(record_runner(&records[armed]), 0);
         if (record_arm(&records[armed], ctxs[armed], NULL, &state) != 0) { /* W1 */
             room = false;
             break;

@@ -12,17 +12,6 @@ static struct handoff endings;
 static atomic_u32 advance;
 static atomic_u64 self;
 
-static struct handoff_node *record_node(struct canopy_callback *record)
-{
-    return (struct handoff_node *)(void *)&record->canopy_next;
-}
-
-static struct canopy_callback *node_record(struct handoff_node *node)
-{
-    return (struct canopy_callback *)(void *)((char *)node -
-                                              offsetof(struct canopy_callback, canopy_next));
-}
-
 /* What the worker has taken, oldest first. */
 struct backlog {
     struct handoff_node *callbacks;

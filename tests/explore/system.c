@@ -8,6 +8,7 @@
 #include <linux/futex.h>
 #include <linux/membarrier.h>
 #include <stdarg.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -134,6 +135,12 @@ long explore_syscall(long number, ...)
     } else if (number == SYS_write) {
         result = sizeof(uint64_t);
         fds[fd_touch(va_arg(args, int), ACCESS_WRITE, __builtin_return_address(0))].count++;
+    } else if (number == SYS_read) {
+        unsigned i = fd_touch(va_arg(args, int), ACCESS_WRITE, __builtin_return_address(0));
+        result = fds[i].count ? (long)sizeof(uint64_t) : -1;
+        if (fds[i].count)
+            memcpy(va_arg(args, uint64_t *), &fds[i].count, sizeof fds[i].count);
+        fds[i].count = 0;
     } else if (number == SYS_close) {
         int fd = va_arg(args, int);
         fds[fd_touch(fd, ACCESS_WRITE, __builtin_return_address(0))].is_closed = true;

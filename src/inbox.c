@@ -1,0 +1,72 @@
+/*
+ * inbox.c - the inbox of a loop. Its states and their order are described in inbox.h.
+ */
+#include "inbox.h"
+
+#include <errno.h>
+#include <sys/eventfd.h>
+
+int inbox_init(struct inbox *inbox)
+{
+    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (fd < 0)
+        return -errno;
+    *inbox = (struct inbox){
+        .fd = fd, .owner = thread_self(), .fork_generation = u32_load_relaxed(&fork_generation)};
+    return 0;
+}
+
+void inbox_close(struct inbox *inbox)
+{
+    fd_close(inbox->fd);
+}
+
+void inbox_post(struct inbox *inbox)
+{
+    /* After a fork an inherited eventfd is the parent process's to write. */
+    if (inbox_is_own(inbox) || inbox->fork_generation != u32_load_relaxed(&fork_generation))
+        return;
+    uint32_t seen = u32_load_relaxed(&inbox->state); /* a guess: the swap decides */
+    while (!u32_cas_acq_rel(&inbox->state, &seen, seen | INBOX_POSTED)) /* N1: with N2, N3 */
+        continue;
+    if (seen == INBOX_ASLEEP)
+        eventfd_raise(inbox->fd);
+    else if (seen == INBOX_AWAITED)
+        futex_wake_all(&inbox->state);
+}
+
+bool inbox_sleep(struct inbox *inbox)
+{
+    uint32_t seen = 0;
+    return !inbox->own && (u32_cas_acq_rel(&inbox->state, &seen, INBOX_ASLEEP) || /* N2: with N1 */
+                           seen == INBOX_ASLEEP);
+}
+
+struct handoff_node *inbox_open(struct inbox *inbox)
+{
+    if (u32_exchange_acq_rel(&inbox->state, 0) == (INBOX_ASLEEP | INBOX_POSTED)) /* N3: with N1 */
+        inbox->unread = true;
+    if (inbox->unread)
+        inbox->unread = !eventfd_clear(inbox->fd);
+    struct handoff_node *list = handoff_take_all(&inbox->foreign);
+    if (inbox->own) {
+        struct handoff_node *last = inbox->own;
+        while (handoff_next(last))
+            last = handoff_next(last);
+        handoff_link(last, list);
+        list = inbox->own;
+        inbox->own = NULL;
+    }
+    return handoff_reverse(list);
+}
+
+void inbox_await(struct inbox *inbox)
+{
+    uint32_t seen = u32_load_acquire(&inbox->state); /* with N1 */
+    while (!(seen & INBOX_POSTED)) {
+        if (seen != INBOX_AWAITED && !u32_cas_acq_rel(&inbox->state, &seen, INBOX_AWAITED))
+            continue;
+        futex_wait(&inbox->state.value, INBOX_AWAITED, CANOPY_NEVER);
+        seen = u32_load_acquire(&inbox->state);
+    }
+}

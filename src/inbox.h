@@ -1,0 +1,87 @@
+/*
+ * inbox.h - where callbacks wait for the thread of the loop that they are bound to,
+ * and how that thread is woken: by its eventfd, or where it waits in the library.
+ *
+ * One word says what the owner is doing, and whether it has been told:
+ *
+ *     (0) awake ──N2──► ASLEEP ──post──► ASLEEP | POSTED    here the fd is written
+ *      │ └───────post──► POSTED                             any number of posts later
+ *      └─inbox_await──► AWAITED ──post──► AWAITED | POSTED  here the word is woken
+ *     N3 leads from each of them back to (0).
+ *
+ *   N1 post: push onto `foreign`, then set POSTED by a compare-and-swap.
+ *   N2 sleep: a compare-and-swap from 0 to ASLEEP, which fails once POSTED is set.
+ *   N3 open: an exchange to 0, then take all of `foreign`.
+ *
+ *   All three are read-modify-writes of one word, so they have an order, and each
+ *   sees the one before; acq_rel is enough. A post before N2 keeps the owner from
+ *   sleeping, one after it finds ASLEEP and writes the fd. N3 reads what N1 wrote,
+ *   or something later: so what was pushed before is there to be taken. A deadline
+ *   that another thread lowers is told by a post as well; the owner loads it before
+ *   N2, so one lowered after that load is posted after N2, or makes it fail.
+ *
+ *   The fd is written by the one post that moves ASLEEP to ASLEEP | POSTED, maybe
+ *   only after the owner has woken for another reason. The owner then finds nothing
+ *   to read, remembers that something is to come, and reads it later.
+ *
+ * The owner's own pushes take neither atomics nor a system call. Who pushes or posts
+ * is in a read section from before it knows the inbox; who frees one has waited for
+ * a grace period.
+ */
+#ifndef CANOPY_INBOX_H
+#define CANOPY_INBOX_H
+
+#include "base.h"
+#include "handoff.h"
+
+#define INBOX_POSTED  UINT32_C(1)
+#define INBOX_ASLEEP  UINT32_C(2)
+#define INBOX_AWAITED UINT32_C(4)
+
+struct inbox {
+    struct handoff foreign; /* from other threads */
+    atomic_u32 state;
+    int fd;
+    /* Written once. */
+    uint64_t owner; /* thread_self of the loop's thread */
+    uint32_t fork_generation;
+    /* The owner's. */
+    bool unread;              /* the fd was, or will be, written */
+    struct handoff_node *own; /* from the owner itself, newest first */
+};
+
+/* Empty, of the calling thread, which is awake: 0, or eventfd's negative errno. */
+int inbox_init(struct inbox *inbox);
+void inbox_close(struct inbox *inbox);
+
+static inline bool inbox_is_own(const struct inbox *inbox)
+{
+    return inbox->owner == thread_self();
+}
+
+/* Adds to it; to be followed by a post. */
+static inline void inbox_push(struct inbox *inbox, struct handoff_node *node)
+{
+    if (!inbox_is_own(inbox)) {
+        handoff_push(&inbox->foreign, node);
+        return;
+    }
+    handoff_link(node, inbox->own);
+    inbox->own = node;
+}
+
+/* N1. Tells the owner, unless that is the caller; wakes it if it sleeps. */
+void inbox_post(struct inbox *inbox);
+
+/* The rest is the owner's. */
+
+/* N2. From now on a post writes the fd; false: there is something in it. */
+bool inbox_sleep(struct inbox *inbox);
+
+/* N3. Awake: everything in it, oldest first. */
+struct handoff_node *inbox_open(struct inbox *inbox);
+
+/* Waits for a post since the last inbox_open. */
+void inbox_await(struct inbox *inbox);
+
+#endif

@@ -1,0 +1,302 @@
+/*
+ * loop.c - loops: callbacks that run on the thread of the loop that they are bound
+ * to, and the host's clock.
+ *
+ * A callback of a loop is a record like any other (record.h), with a mark in place
+ * of its function. Who claims it hands it to the loop's inbox instead of running it;
+ * from then on it is the thread's of the loop alone, which makes the mark the
+ * function and runs it, or stops it. So on that thread stop is always certain: a
+ * record that is claimed and does not lie in `ready` is in the inbox, or on its way
+ * there, and the way has none of the user's code on it (callback.c).
+ *
+ * An armed or waiting record keeps its loop open. They are counted in two halves,
+ * one the owner's and plain, one for everybody else.
+ */
+#include <canopy/loop.h>
+
+#include <errno.h>
+
+#include "callback.h"
+#include "deadline.h"
+
+struct canopy_loop_state {
+    struct inbox inbox; /* first: a record's inbox is its loop */
+    canopy_ctx *root;
+    /* The owner's: what is to run, oldest first; a ring through this one. */
+    canopy_loop_callback ready;
+    size_t ready_count;
+    int64_t bound;           /* records armed less records gone, on the owner */
+    struct turn *turn;       /* while a run is under way */
+    atomic_i64 bound_abroad; /* the same on other threads: may be negative */
+};
+
+/* A run under way; when it is over the loop may be gone. */
+struct turn {
+    struct canopy_loop_state *loop; /* NULL once a callback has closed it */
+};
+
+static struct canopy_loop_state *loop_of(const struct canopy_callback *record)
+{
+    return (struct canopy_loop_state *)(void *)record_inbox(record);
+}
+
+/* A loop that can be worked with, or NULL. */
+static struct canopy_loop_state *loop_open(const canopy_loop *loop)
+{
+    struct canopy_loop_state *state = loop ? loop->canopy_state : NULL;
+    if (!state || state->inbox.fork_generation != u32_load_relaxed(&fork_generation))
+        return NULL;
+    return state;
+}
+
+/* The same on its own thread: 0, or the errno of who has no business there. */
+static int loop_enter(const canopy_loop *loop, struct canopy_loop_state **state)
+{
+    *state = loop_open(loop);
+    if (!*state)
+        return -EINVAL;
+    return inbox_is_own(&(*state)->inbox) ? 0 : -EPERM;
+}
+
+static void count(struct canopy_loop_state *loop, int64_t change)
+{
+    if (inbox_is_own(&loop->inbox))
+        loop->bound += change;
+    else
+        i64_fetch_add_acq_rel(&loop->bound_abroad, change); /* with canopy_loop_close */
+}
+
+/* ----------------------------------------------------------------- what is to run */
+
+static void ready_add(struct canopy_loop_state *loop, canopy_loop_callback *cb)
+{
+    cb->canopy_next = &loop->ready;
+    cb->canopy_previous = loop->ready.canopy_previous;
+    cb->canopy_previous->canopy_next = cb;
+    loop->ready.canopy_previous = cb;
+    loop->ready_count++;
+}
+
+static void ready_remove(struct canopy_loop_state *loop, canopy_loop_callback *cb)
+{
+    cb->canopy_previous->canopy_next = cb->canopy_next;
+    cb->canopy_next->canopy_previous = cb->canopy_previous;
+    cb->canopy_next = NULL;
+    loop->ready_count--;
+    count(loop, -1);
+}
+
+static canopy_loop_callback *node_callback(struct handoff_node *node)
+{
+    return (canopy_loop_callback *)(void *)((char *)node_record(node) -
+                                            offsetof(canopy_loop_callback, canopy_record));
+}
+
+static void collect(struct canopy_loop_state *loop)
+{
+    struct handoff_node *node = inbox_open(&loop->inbox);
+    for (struct handoff_node *next; node; node = next) {
+        next = handoff_next(node);
+        ready_add(loop, node_callback(node));
+    }
+}
+
+/* --------------------------------------------------------------- open and close */
+
+int canopy_loop_init(canopy_loop *loop, canopy_ctx *root)
+{
+    struct domain *domain = NULL;
+    if (!loop)
+        return -EINVAL;
+    loop->canopy_state = NULL;
+    if (root) {
+        if (ctx_kind(root) != KIND_ROOT)
+            return -EINVAL;
+        domain = ctx_domain(root);
+        if (!domain->host_clock)
+            return -EINVAL;
+    }
+    if (library_init() != 0 || !rcu_thread_ready())
+        return -ENOMEM;
+    struct canopy_loop_state *state =
+        default_domain.allocate(default_domain.user, CACHE_LINE, sizeof *state);
+    if (!state)
+        return -ENOMEM;
+    *state = (struct canopy_loop_state){.root = root};
+    int err = inbox_init(&state->inbox);
+    if (!err && domain) {
+        uintptr_t none = 0;
+        if (!word_cas_acq_rel(&domain->inbox, &none, (uintptr_t)&state->inbox)) {
+            inbox_close(&state->inbox);
+            err = -EBUSY;
+        }
+    }
+    if (err) {
+        default_domain.release(default_domain.user, state, CACHE_LINE, sizeof *state);
+        return err;
+    }
+    state->ready.canopy_next = state->ready.canopy_previous = &state->ready;
+    loop->canopy_state = state;
+    return 0;
+}
+
+int canopy_loop_close(canopy_loop *loop)
+{
+    struct canopy_loop_state *state = loop ? loop->canopy_state : NULL;
+    if (!state)
+        return -EINVAL;
+    /* An inherited one is anybody's to close; what is bound to it is the parent process's. */
+    if (loop_open(loop)) {
+        if (!inbox_is_own(&state->inbox))
+            return -EPERM;
+        if (state->bound + i64_load_acquire(&state->bound_abroad) != 0) /* pairs with count */
+            return -EBUSY;
+    }
+    if (state->root)
+        word_store_release(&ctx_domain(state->root)->inbox, 0);
+    if (state->turn)
+        state->turn->loop = NULL;
+    loop->canopy_state = NULL;
+    rcu_wait(); /* for who has handed its last record over, or lowered a bound, and still posts */
+    inbox_close(&state->inbox);
+    default_domain.release(default_domain.user, state, CACHE_LINE, sizeof *state);
+    return 0;
+}
+
+int canopy_loop_fd(const canopy_loop *loop)
+{
+    const struct canopy_loop_state *state = loop_open(loop);
+    return state ? state->inbox.fd : -EINVAL;
+}
+
+/* ------------------------------------------------------------------------ turns */
+
+int64_t canopy_loop_timeout_ns(canopy_loop *loop, int64_t now_ns)
+{
+    struct canopy_loop_state *state;
+    int err = loop_enter(loop, &state);
+    if (err)
+        return err;
+    /* Before N2: see inbox.h. */
+    int64_t due_ns =
+        state->root ? i64_load_seq_cst(&ctx_domain(state->root)->due_ns) : CANOPY_NEVER;
+    if (state->ready_count || due_ns <= now_ns || !inbox_sleep(&state->inbox))
+        return 0;
+    int64_t sleep_ns;
+    if (due_ns == CANOPY_NEVER || __builtin_sub_overflow(due_ns, now_ns, &sleep_ns))
+        return CANOPY_NEVER;
+    return sleep_ns;
+}
+
+static void turn_end(void *arg)
+{
+    struct turn *turn = arg;
+    if (turn->loop)
+        turn->loop->turn = NULL;
+}
+
+/* Runs what is ready now, unless it is stopped or the loop closed meanwhile. */
+static int turn_run(struct turn *turn)
+{
+    int ran = 0;
+    for (size_t most = turn->loop->ready_count; most > 0 && turn->loop; most--) {
+        canopy_loop_callback *cb = turn->loop->ready.canopy_next;
+        if (cb == &turn->loop->ready)
+            break;
+        ready_remove(turn->loop, cb);
+        cb->canopy_record.canopy_fn = cb->canopy_fn;
+        cb->canopy_record.canopy_arg = cb->canopy_arg;
+        callback_run(&cb->canopy_record);
+        ran += ran < INT_MAX;
+    }
+    return ran;
+}
+
+int canopy_loop_run(canopy_loop *loop, int64_t now_ns)
+{
+    struct turn turn;
+    int ran = loop_enter(loop, &turn.loop);
+    if (ran != 0)
+        return ran;
+    if (turn.loop->turn)
+        return -EDEADLK;
+    turn.loop->turn = &turn;
+    pthread_cleanup_push(turn_end, &turn); /* a callback may end its thread */
+    if (turn.loop->root)
+        canopy_root_advance(turn.loop->root, now_ns, NULL); /* callbacks in place run here */
+    if (turn.loop) {
+        collect(turn.loop);
+        ran = turn_run(&turn);
+    }
+    pthread_cleanup_pop(1);
+    return ran;
+}
+
+/* -------------------------------------------------------------------- callbacks */
+
+int canopy_loop_after_func(const canopy_ctx *ctx, canopy_loop *loop, canopy_loop_callback *cb,
+                           void (*fn)(void *arg), void *arg)
+{
+    struct canopy_loop_state *state = loop_open(loop);
+    if (!ctx || !state || !cb || !fn)
+        return -EINVAL;
+    struct canopy_callback *record = &cb->canopy_record;
+    uint32_t phase = u32_load_acquire(record_state(record)) & RECORD_PHASE;
+    if (phase != RECORD_IDLE && phase != RECORD_DONE)
+        return -EBUSY;
+    cb->canopy_fn = fn;
+    cb->canopy_arg = arg;
+    cb->canopy_next = NULL;
+    record->canopy_fn = record_is_bound;
+    record->canopy_arg = &state->inbox;
+    u64_store_relaxed(record_runner(record), state->inbox.owner);
+    count(state, 1);
+    int err = 0;
+    bool ours = !state_is_live(ctx_state(ctx));
+    if (ours) {
+        record->canopy_ctx_ = canopy_retain(ctx);
+        word_store_relaxed(record_slot_field(record), 0);
+        record_settle(record);
+        u32_store_release(record_state(record), RECORD_CLAIMED); /* R1 */
+    } else {
+        err = record_arm_or_claim(record, ctx, &ours);
+    }
+    if (err)
+        count(state, -1);
+    if (ours) {
+        record->canopy_next = NULL;
+        hand_to_loops(record);
+    }
+    return err;
+}
+
+bool canopy_loop_callback_stop(canopy_loop_callback *cb)
+{
+    if (!cb)
+        return false;
+    struct canopy_callback *record = &cb->canopy_record;
+    if (canopy_callback_stop(record)) {
+        count(loop_of(record), -1);
+        return true;
+    }
+    uint32_t phase = u32_load_acquire(record_state(record)) & RECORD_PHASE;
+    if ((phase != RECORD_BOUND && phase != RECORD_CLAIMED) ||
+        u64_load_relaxed(record_runner(record)) != thread_self())
+        return false;
+    struct canopy_loop_state *loop = loop_of(record);
+    if (!loop)
+        return false; /* it is running */
+    collect(loop);
+    while (!cb->canopy_next) {
+        inbox_await(&loop->inbox);
+        collect(loop);
+    }
+    ready_remove(loop, cb);
+    record_finish(record);
+    return true;
+}
+
+int canopy_loop_callback_join(canopy_loop_callback *cb)
+{
+    return canopy_callback_join(cb ? &cb->canopy_record : NULL);
+}

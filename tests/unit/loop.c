@@ -1,0 +1,485 @@
+/*
+ * loop.c - <canopy/loop.h>: callbacks on the thread of a loop, its sleep, and the
+ * clock that it drives.
+ */
+#include "harness.h"
+
+#include <canopy/loop.h>
+
+#include <poll.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* A root whose clock starts at 0, and a loop that drives it. */
+struct looped {
+    struct fixture fixture;
+    canopy_loop loop;
+};
+
+static void looped_open(struct looped *l)
+{
+    fixture_open(&l->fixture, CANOPY_CLOCK_HOST);
+    assert_int_equal(canopy_loop_init(&l->loop, l->fixture.root), 0);
+}
+
+static void looped_close(struct looped *l)
+{
+    if (l->loop.canopy_state)
+        assert_int_equal(canopy_loop_close(&l->loop), 0);
+    fixture_close(&l->fixture);
+}
+
+/* What a callback saw. */
+struct seen {
+    atomic_int runs;
+    pthread_t thread;
+};
+
+static void note(void *arg)
+{
+    struct seen *seen = arg;
+    seen->thread = pthread_self();
+    seen->runs++;
+}
+
+static bool is_readable(const canopy_loop *loop)
+{
+    struct pollfd fd = {canopy_loop_fd(loop), POLLIN, 0};
+    return poll(&fd, 1, 0) == 1;
+}
+
+static bool becomes_readable(const canopy_loop *loop)
+{
+    struct pollfd fd = {canopy_loop_fd(loop), POLLIN, 0};
+    return poll(&fd, 1, (int)(SOON / MILLISECONDS(1))) == 1;
+}
+
+static void cancel(void *ctx)
+{
+    canopy_cancel(ctx);
+}
+
+static void cancel_elsewhere(canopy_ctx *ctx)
+{
+    struct thread thread;
+    thread_start(&thread, cancel, ctx);
+    thread_join(&thread);
+}
+
+TEST(loop_runs_a_callback_on_its_own_thread_and_once)
+{
+    struct looped l;
+    looped_open(&l);
+    struct seen seen = {0};
+    canopy_loop_callback cb = {0};
+    canopy_ctx *ctx = canopy_with_cancel(l.fixture.root);
+    assert_int_equal(canopy_loop_after_func(ctx, &l.loop, &cb, note, &seen), 0);
+    cancel_elsewhere(ctx);
+    assert_int_equal(seen.runs, 0);
+    assert_int_equal(canopy_loop_run(&l.loop, 0), 1);
+    assert_int_equal(canopy_loop_run(&l.loop, 0), 0);
+    assert_int_equal(seen.runs, 1);
+    assert_true(pthread_equal(seen.thread, pthread_self()));
+    assert_false(canopy_loop_callback_stop(&cb));
+    assert_int_equal(canopy_loop_callback_join(&cb), 0);
+    canopy_release(ctx);
+    looped_close(&l);
+}
+
+TEST(loop_runs_what_its_own_thread_cancels_not_at_once)
+{
+    struct looped l;
+    looped_open(&l);
+    struct seen seen = {0};
+    canopy_loop_callback cb = {0}, late = {0};
+    canopy_ctx *ctx = canopy_with_cancel(l.fixture.root);
+    assert_int_equal(canopy_loop_after_func(ctx, &l.loop, &cb, note, &seen), 0);
+    canopy_cancel(ctx);
+    assert_int_equal(canopy_loop_after_func(ctx, &l.loop, &late, note, &seen), 0);
+    canopy_release(ctx); /* both keep it */
+    assert_int_equal(seen.runs, 0);
+    assert_int_equal(canopy_loop_timeout_ns(&l.loop, 0), 0);
+    assert_false(is_readable(&l.loop));
+    assert_int_equal(canopy_loop_run(&l.loop, 0), 2);
+    assert_int_equal(seen.runs, 2);
+    looped_close(&l);
+}
+
+TEST(loop_fd_is_written_once_for_a_hundred_thousand_contexts)
+{
+    enum { CONTEXTS = 100000 };
+    struct looped l;
+    looped_open(&l);
+    struct seen seen = {0};
+    canopy_ctx *parent = canopy_with_cancel(l.fixture.root);
+    canopy_ctx **all = calloc(CONTEXTS, sizeof *all);
+    canopy_loop_callback *cbs = calloc(CONTEXTS, sizeof *cbs);
+    for (int i = 0; i < CONTEXTS; i++) {
+        all[i] = canopy_with_cancel(parent);
+        assert_int_equal(canopy_loop_after_func(all[i], &l.loop, &cbs[i], note, &seen), 0);
+    }
+    assert_int_equal(canopy_loop_timeout_ns(&l.loop, 0), CANOPY_NEVER);
+    cancel_elsewhere(parent);
+    uint64_t written = 0;
+    assert_int_equal(read(canopy_loop_fd(&l.loop), &written, sizeof written), sizeof written);
+    assert_int_equal(written, 1);
+    assert_int_equal(canopy_loop_timeout_ns(&l.loop, 0), 0);
+    assert_int_equal(canopy_loop_run(&l.loop, 0), CONTEXTS);
+    assert_int_equal(seen.runs, CONTEXTS);
+    for (int i = 0; i < CONTEXTS; i++)
+        canopy_release(all[i]);
+    canopy_release(parent);
+    free(all);
+    free(cbs);
+    looped_close(&l);
+}
+
+TEST(loop_fd_is_written_only_for_one_that_sleeps)
+{
+    struct looped l;
+    looped_open(&l);
+    struct seen seen = {0};
+    canopy_loop_callback cbs[2] = {0};
+    canopy_ctx *awake = canopy_with_cancel(l.fixture.root);
+    canopy_ctx *asleep = canopy_with_cancel(l.fixture.root);
+    assert_int_equal(canopy_loop_after_func(awake, &l.loop, &cbs[0], note, &seen), 0);
+    assert_int_equal(canopy_loop_after_func(asleep, &l.loop, &cbs[1], note, &seen), 0);
+    cancel_elsewhere(awake);
+    assert_false(is_readable(&l.loop));
+    assert_int_equal(canopy_loop_timeout_ns(&l.loop, 0), 0);
+    assert_int_equal(canopy_loop_run(&l.loop, 0), 1);
+    assert_int_equal(canopy_loop_timeout_ns(&l.loop, 0), CANOPY_NEVER);
+    cancel_elsewhere(asleep);
+    assert_true(is_readable(&l.loop));
+    assert_int_equal(canopy_loop_run(&l.loop, 0), 1);
+    assert_false(is_readable(&l.loop));
+    canopy_release(awake);
+    canopy_release(asleep);
+    looped_close(&l);
+}
+
+TEST(loop_stop_is_certain_on_its_thread)
+{
+    struct looped l;
+    looped_open(&l);
+    struct seen seen = {0};
+    canopy_loop_callback cbs[4] = {0};
+    canopy_ctx *ctx = canopy_with_cancel(l.fixture.root);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(canopy_loop_after_func(ctx, &l.loop, &cbs[i], note, &seen), 0);
+    assert_true(canopy_loop_callback_stop(&cbs[0]));
+    cancel_elsewhere(ctx);
+    assert_int_equal(canopy_loop_callback_join(&cbs[1]), -EDEADLK);
+    assert_true(canopy_loop_callback_stop(&cbs[2]));
+    assert_true(canopy_loop_callback_stop(&cbs[1]));
+    assert_false(canopy_loop_callback_stop(&cbs[1]));
+    assert_int_equal(canopy_loop_callback_join(&cbs[1]), 0);
+    assert_int_equal(canopy_loop_run(&l.loop, 0), 1);
+    assert_int_equal(seen.runs, 1);
+    canopy_release(ctx);
+    looped_close(&l);
+}
+
+/* A stop on the loop's thread beside cancels on another, round after round. */
+struct duel {
+    struct meeting meeting;
+    canopy_ctx *ctx;
+    int rounds;
+};
+
+static void duel_cancel(void *arg)
+{
+    struct duel *duel = arg;
+    for (int i = 0; i < duel->rounds; i++) {
+        meet(&duel->meeting);
+        canopy_cancel(duel->ctx);
+        meet(&duel->meeting);
+    }
+}
+
+TEST(loop_stop_beside_cancel_stops_what_has_not_run)
+{
+    struct looped l;
+    looped_open(&l);
+    struct duel duel = {.meeting = {.parties = 2}, .rounds = SCALED(20000, 2000)};
+    struct thread canceller;
+    struct seen seen = {0};
+    thread_start(&canceller, duel_cancel, &duel);
+    for (int i = 0; i < duel.rounds; i++) {
+        /* On the heap: a record touched after its stop is seen there. */
+        canopy_loop_callback *cb = calloc(1, sizeof *cb);
+        duel.ctx = canopy_with_cancel(l.fixture.root);
+        assert_int_equal(canopy_loop_after_func(duel.ctx, &l.loop, cb, note, &seen), 0);
+        meet(&duel.meeting);
+        assert_true(canopy_loop_callback_stop(cb));
+        free(cb);
+        meet(&duel.meeting);
+        assert_int_equal(canopy_loop_run(&l.loop, 0), 0);
+        canopy_release(duel.ctx);
+    }
+    thread_join(&canceller);
+    assert_int_equal(seen.runs, 0);
+    looped_close(&l);
+}
+
+/* On another thread: stop or join, whatever it is that happens. */
+static void stop_or_join(void *arg)
+{
+    canopy_loop_callback *cb = arg;
+    if (!canopy_loop_callback_stop(cb))
+        assert_int_equal(canopy_loop_callback_join(cb), 0);
+    free(cb);
+}
+
+TEST(loop_stop_and_join_elsewhere_free_the_record)
+{
+    struct looped l;
+    looped_open(&l);
+    struct seen seen = {0};
+    for (int i = 0; i < SCALED(2000, 300); i++) {
+        struct thread other;
+        canopy_loop_callback *cb = calloc(1, sizeof *cb);
+        canopy_ctx *ctx = canopy_with_cancel(l.fixture.root);
+        assert_int_equal(canopy_loop_after_func(ctx, &l.loop, cb, note, &seen), 0);
+        thread_start(&other, stop_or_join, cb);
+        int before = seen.runs;
+        canopy_cancel(ctx);
+        int ran = canopy_loop_run(&l.loop, 0);
+        assert_int_equal(ran, seen.runs - before);
+        thread_join(&other);
+        assert_int_equal(canopy_loop_run(&l.loop, 0), 0);
+        canopy_release(ctx);
+    }
+    looped_close(&l);
+}
+
+TEST(loop_closes_only_when_nothing_is_bound_to_it)
+{
+    struct looped l;
+    looped_open(&l);
+    struct seen seen = {0};
+    canopy_loop_callback cb = {0};
+    canopy_ctx *ctx = canopy_with_cancel(l.fixture.root);
+    assert_int_equal(canopy_loop_after_func(ctx, &l.loop, &cb, note, &seen), 0);
+    assert_int_equal(canopy_loop_close(&l.loop), -EBUSY);
+    canopy_cancel(ctx);
+    assert_int_equal(canopy_loop_close(&l.loop), -EBUSY);
+    assert_int_equal(canopy_loop_run(&l.loop, 0), 1); /* and nothing was lost */
+    assert_int_equal(canopy_root_free(l.fixture.root), -EBUSY);
+    assert_int_equal(canopy_loop_close(&l.loop), 0);
+    assert_int_equal(canopy_loop_close(&l.loop), -EINVAL);
+    assert_int_equal(canopy_loop_run(&l.loop, 0), -EINVAL);
+    assert_int_equal(canopy_loop_timeout_ns(&l.loop, 0), -EINVAL);
+    assert_int_equal(canopy_loop_fd(&l.loop), -EINVAL);
+    assert_int_equal(canopy_loop_after_func(ctx, &l.loop, &cb, note, &seen), -EINVAL);
+    canopy_release(ctx);
+    looped_close(&l);
+}
+
+static void close_from_within(void *arg)
+{
+    struct looped *l = arg;
+    assert_int_equal(canopy_loop_run(&l->loop, 0), -EDEADLK);
+    assert_int_equal(canopy_loop_close(&l->loop), 0);
+}
+
+TEST(loop_closed_by_its_last_callback_runs_no_further)
+{
+    struct looped l;
+    looped_open(&l);
+    canopy_loop_callback cb = {0};
+    canopy_ctx *ctx = canopy_with_cancel(l.fixture.root);
+    assert_int_equal(canopy_loop_after_func(ctx, &l.loop, &cb, close_from_within, &l), 0);
+    canopy_cancel(ctx);
+    assert_int_equal(canopy_loop_run(&l.loop, 0), 1);
+    assert_null(l.loop.canopy_state);
+    canopy_release(ctx);
+    looped_close(&l);
+}
+
+TEST(loop_closed_by_a_callback_in_place_runs_no_further)
+{
+    struct looped l;
+    looped_open(&l);
+    canopy_callback cb;
+    canopy_ctx *ctx = canopy_with_timeout(l.fixture.root, 1);
+    assert_int_equal(canopy_after_func(ctx, &cb, close_from_within, &l), 0);
+    assert_int_equal(canopy_loop_run(&l.loop, 1), 0);
+    assert_null(l.loop.canopy_state);
+    canopy_release(ctx);
+    looped_close(&l);
+}
+
+/* Adds itself anew, as long as it is told to. */
+struct chain {
+    struct looped *l;
+    const canopy_ctx *ctx;
+    canopy_loop_callback links[5];
+    int ran;
+};
+
+static void chain_on(void *arg)
+{
+    struct chain *chain = arg;
+    if (++chain->ran < 5)
+        assert_int_equal(canopy_loop_after_func(chain->ctx, &chain->l->loop,
+                                                &chain->links[chain->ran], chain_on, chain),
+                         0);
+}
+
+TEST(loop_run_leaves_what_its_callbacks_bring_about_to_the_next)
+{
+    struct looped l;
+    looped_open(&l);
+    canopy_ctx *ctx = canopy_with_timeout(l.fixture.root, 0);
+    struct chain chain = {.l = &l, .ctx = ctx};
+    assert_int_equal(canopy_loop_after_func(ctx, &l.loop, &chain.links[0], chain_on, &chain), 0);
+    for (int i = 1; i <= 5; i++) {
+        assert_int_equal(canopy_loop_timeout_ns(&l.loop, 0), 0);
+        assert_int_equal(canopy_loop_run(&l.loop, 0), 1);
+        assert_int_equal(chain.ran, i);
+    }
+    assert_int_equal(canopy_loop_timeout_ns(&l.loop, 0), CANOPY_NEVER);
+    canopy_release(ctx);
+    looped_close(&l);
+}
+
+TEST(loop_time_hours_pass_in_microseconds)
+{
+    struct looped l;
+    looped_open(&l);
+    struct seen seen = {0};
+    canopy_loop_callback cb = {0};
+    canopy_ctx *ctx = canopy_with_timeout(l.fixture.root, HOURS(3));
+    assert_int_equal(canopy_loop_after_func(ctx, &l.loop, &cb, note, &seen), 0);
+    int64_t now = 0;
+    for (int turns = 0; !canopy_done(ctx); turns++) {
+        assert_true(turns < 100);
+        int64_t sleep_ns = canopy_loop_timeout_ns(&l.loop, now);
+        assert_true(sleep_ns > 0 && now + sleep_ns <= HOURS(3));
+        now += sleep_ns;
+        canopy_loop_run(&l.loop, now);
+    }
+    assert_int_equal(now, HOURS(3));
+    assert_int_equal(seen.runs, 1);
+    canopy_release(ctx);
+    looped_close(&l);
+}
+
+TEST(loop_time_that_runs_backwards_stands_still)
+{
+    struct looped l;
+    looped_open(&l);
+    assert_int_equal(canopy_loop_run(&l.loop, SECONDS(10)), 0);
+    assert_int_equal(canopy_loop_run(&l.loop, SECONDS(4)), 0);
+    assert_int_equal(canopy_loop_run(&l.loop, INT64_MIN), 0);
+    canopy_ctx *ctx = canopy_with_timeout(l.fixture.root, SECONDS(1));
+    assert_deadline(ctx, SECONDS(11));
+    assert_int_equal(canopy_loop_timeout_ns(&l.loop, SECONDS(4)), SECONDS(7));
+    assert_int_equal(canopy_loop_timeout_ns(&l.loop, INT64_MIN), CANOPY_NEVER);
+    assert_live(ctx);
+    assert_int_equal(canopy_loop_run(&l.loop, CANOPY_NEVER), 0);
+    assert_ended(ctx, -ETIMEDOUT, CANOPY_DEADLINE_EXCEEDED);
+    canopy_release(ctx);
+    looped_close(&l);
+}
+
+static void arm_nearer(void *arg)
+{
+    struct looped *l = arg;
+    canopy_ctx *ctx = canopy_with_timeout(l->fixture.root, SECONDS(1));
+    assert_non_null(ctx);
+    canopy_loop_callback *cb = calloc(1, sizeof *cb);
+    assert_int_equal(canopy_loop_after_func(ctx, &l->loop, cb, free, cb), 0);
+    canopy_release(ctx);
+}
+
+TEST(loop_is_woken_for_a_nearer_deadline_from_another_thread)
+{
+    struct looped l;
+    looped_open(&l);
+    canopy_ctx *later = canopy_with_timeout(l.fixture.root, HOURS(1));
+    assert_int_equal(canopy_loop_timeout_ns(&l.loop, 0), HOURS(1));
+    struct thread other;
+    thread_start(&other, arm_nearer, &l);
+    assert_true(becomes_readable(&l.loop));
+    thread_join(&other);
+    assert_int_equal(canopy_loop_run(&l.loop, 1), 0);
+    assert_true(canopy_loop_timeout_ns(&l.loop, 1) <= SECONDS(1) - 1);
+    assert_int_equal(canopy_loop_run(&l.loop, SECONDS(1)), 1);
+    assert_live(later);
+    canopy_release(later);
+    looped_close(&l);
+}
+
+TEST(loop_without_a_root_takes_callbacks_of_any_context)
+{
+    canopy_loop loop;
+    struct seen seen = {0};
+    canopy_loop_callback cb = {0};
+    assert_int_equal(canopy_loop_init(&loop, NULL), 0);
+    canopy_ctx *ctx = canopy_with_timeout(canopy_background(), MILLISECONDS(5));
+    assert_int_equal(canopy_loop_after_func(ctx, &loop, &cb, note, &seen), 0);
+    assert_int_equal(canopy_loop_timeout_ns(&loop, 0), CANOPY_NEVER);
+    assert_true(becomes_readable(&loop));
+    assert_int_equal(canopy_loop_run(&loop, 0), 1);
+    assert_int_equal(canopy_err(ctx), -ETIMEDOUT);
+    canopy_release(ctx);
+    assert_int_equal(canopy_loop_close(&loop), 0);
+}
+
+static void misuse_elsewhere(void *arg)
+{
+    struct looped *l = arg;
+    assert_int_equal(canopy_loop_run(&l->loop, 0), -EPERM);
+    assert_int_equal(canopy_loop_timeout_ns(&l->loop, 0), -EPERM);
+    assert_int_equal(canopy_loop_close(&l->loop), -EPERM);
+}
+
+TEST(loop_refuses_bad_input_and_changes_nothing)
+{
+    struct looped l;
+    looped_open(&l);
+    struct seen seen = {0};
+    canopy_loop_callback cb = {0};
+    canopy_loop other = {0};
+    canopy_ctx *ctx = canopy_with_cancel(l.fixture.root);
+    assert_int_equal(canopy_loop_init(NULL, l.fixture.root), -EINVAL);
+    assert_int_equal(canopy_loop_init(&other, ctx), -EINVAL);
+    assert_int_equal(canopy_loop_init(&other, l.fixture.root), -EBUSY);
+    assert_int_equal(canopy_loop_run(&other, 0), -EINVAL);
+    assert_int_equal(canopy_loop_run(NULL, 0), -EINVAL);
+    assert_int_equal(canopy_loop_close(NULL), -EINVAL);
+    assert_int_equal(canopy_loop_fd(NULL), -EINVAL);
+    assert_int_equal(canopy_loop_timeout_ns(NULL, 0), -EINVAL);
+    assert_int_equal(canopy_loop_after_func(NULL, &l.loop, &cb, note, &seen), -EINVAL);
+    assert_int_equal(canopy_loop_after_func(ctx, NULL, &cb, note, &seen), -EINVAL);
+    assert_int_equal(canopy_loop_after_func(ctx, &l.loop, NULL, note, &seen), -EINVAL);
+    assert_int_equal(canopy_loop_after_func(ctx, &l.loop, &cb, NULL, &seen), -EINVAL);
+    assert_false(canopy_loop_callback_stop(&cb));
+    assert_false(canopy_loop_callback_stop(NULL));
+    assert_int_equal(canopy_loop_callback_join(&cb), 0);
+    assert_int_equal(canopy_loop_callback_join(NULL), -EINVAL);
+    assert_int_equal(canopy_loop_after_func(ctx, &l.loop, &cb, note, &seen), 0);
+    assert_int_equal(canopy_loop_after_func(ctx, &l.loop, &cb, note, &seen), -EBUSY);
+    struct thread thread;
+    thread_start(&thread, misuse_elsewhere, &l);
+    thread_join(&thread);
+    canopy_cancel(ctx);
+    assert_int_equal(canopy_loop_after_func(ctx, &l.loop, &cb, note, &seen), -EBUSY);
+    assert_int_equal(canopy_loop_run(&l.loop, 0), 1);
+    assert_int_equal(seen.runs, 1);
+    canopy_release(ctx);
+    looped_close(&l);
+}
+
+TEST(loop_timeout_in_milliseconds_is_rounded_up)
+{
+    assert_int_equal(canopy_loop_timeout_ms(CANOPY_NEVER), -1);
+    assert_int_equal(canopy_loop_timeout_ms(-EINVAL), 0);
+    assert_int_equal(canopy_loop_timeout_ms(0), 0);
+    assert_int_equal(canopy_loop_timeout_ms(1), 1);
+    assert_int_equal(canopy_loop_timeout_ms(1000000), 1);
+    assert_int_equal(canopy_loop_timeout_ms(1000001), 2);
+    assert_int_equal(canopy_loop_timeout_ms(CANOPY_NEVER - 1), INT_MAX);
+}
