@@ -167,10 +167,13 @@ void rcu_fork_child(void)
 
 /* ------------------------------------------------------------------------- hand-over */
 
-void handoff_push_raw(struct handoff *to, struct handoff_node *node)
+/* Each is one step: its own accesses are not to be taken apart. */
+#define ONE_STEP __attribute__((no_sanitize_thread))
+
+ONE_STEP void handoff_push_raw(struct handoff *to, struct handoff_node *node)
 {
     /* A thread without a heap gives objects back here, past the pool's magazines. */
-    if (memory_is_ours(to) && memory_is_taken(node)) {
+    if (memory_is_ours(to) && memory_is_ours(node) && memory_is_taken(node)) {
         enum object_class class = slab_of(node)->class;
         explore_object_given(node, explore_class_bytes(class), class == CLASS_CTX);
     }
@@ -180,7 +183,7 @@ void handoff_push_raw(struct handoff *to, struct handoff_node *node)
     to->head = node;
 }
 
-struct handoff_node *handoff_take_all_raw(struct handoff *from)
+ONE_STEP struct handoff_node *handoff_take_all_raw(struct handoff *from)
 {
     explore_point(ACCESS_WRITE, &from->head, __builtin_return_address(0));
     struct handoff_node *list = from->head;

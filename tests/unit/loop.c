@@ -158,6 +158,30 @@ TEST(loop_fd_is_written_only_for_one_that_sleeps)
     looped_close(&l);
 }
 
+TEST(loop_fd_is_written_once_for_two_cancels)
+{
+    struct looped l;
+    looped_open(&l);
+    struct seen seen = {0};
+    canopy_loop_callback cbs[2] = {0};
+    canopy_ctx *all[2];
+    for (int i = 0; i < 2; i++) {
+        all[i] = canopy_with_cancel(l.fixture.root);
+        assert_int_equal(canopy_loop_after_func(all[i], &l.loop, &cbs[i], note, &seen), 0);
+    }
+    assert_int_equal(canopy_loop_timeout_ns(&l.loop, 0), CANOPY_NEVER);
+    assert_int_equal(canopy_loop_timeout_ns(&l.loop, 0), CANOPY_NEVER); /* asks in vain */
+    for (int i = 0; i < 2; i++) {
+        cancel_elsewhere(all[i]);
+        canopy_release(all[i]);
+    }
+    uint64_t written = 0;
+    assert_int_equal(read(canopy_loop_fd(&l.loop), &written, sizeof written), sizeof written);
+    assert_int_equal(written, 1);
+    assert_int_equal(canopy_loop_run(&l.loop, 0), 2);
+    looped_close(&l);
+}
+
 TEST(loop_stop_is_certain_on_its_thread)
 {
     struct looped l;
