@@ -7,7 +7,10 @@
 #include <canopy/loop.h>
 
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* A root whose clock starts at 0, and a loop that drives it. */
@@ -408,13 +411,19 @@ TEST(loop_time_that_runs_backwards_stands_still)
     looped_close(&l);
 }
 
+/* What another thread brings about. */
+struct nearer {
+    struct looped *l;
+    canopy_loop_callback cb;
+    struct seen seen;
+};
+
 static void arm_nearer(void *arg)
 {
-    struct looped *l = arg;
-    canopy_ctx *ctx = canopy_with_timeout(l->fixture.root, SECONDS(1));
-    assert_non_null(ctx);
-    canopy_loop_callback *cb = calloc(1, sizeof *cb);
-    assert_int_equal(canopy_loop_after_func(ctx, &l->loop, cb, free, cb), 0);
+    struct nearer *nearer = arg;
+    canopy_ctx *ctx = canopy_with_timeout(nearer->l->fixture.root, SECONDS(1));
+    assert_int_equal(
+        canopy_loop_after_func(ctx, &nearer->l->loop, &nearer->cb, note, &nearer->seen), 0);
     canopy_release(ctx);
 }
 
@@ -424,13 +433,15 @@ TEST(loop_is_woken_for_a_nearer_deadline_from_another_thread)
     looped_open(&l);
     canopy_ctx *later = canopy_with_timeout(l.fixture.root, HOURS(1));
     assert_int_equal(canopy_loop_timeout_ns(&l.loop, 0), HOURS(1));
+    struct nearer nearer = {.l = &l};
     struct thread other;
-    thread_start(&other, arm_nearer, &l);
+    thread_start(&other, arm_nearer, &nearer);
     assert_true(becomes_readable(&l.loop));
     thread_join(&other);
     assert_int_equal(canopy_loop_run(&l.loop, 1), 0);
     assert_true(canopy_loop_timeout_ns(&l.loop, 1) <= SECONDS(1) - 1);
     assert_int_equal(canopy_loop_run(&l.loop, SECONDS(1)), 1);
+    assert_int_equal(nearer.seen.runs, 1);
     assert_live(later);
     canopy_release(later);
     looped_close(&l);
