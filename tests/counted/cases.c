@@ -196,6 +196,48 @@ static void work_callback(struct scene *scene, struct part *part)
     }
 }
 
+/* A loop of the thread's own, without a clock to drive. */
+static void enter_loop(struct scene *scene, struct part *part)
+{
+    (void)scene;
+    if (canopy_loop_init(&part->loop, NULL) != 0)
+        must(NULL);
+}
+
+static void leave_loop(struct scene *scene, struct part *part)
+{
+    (void)scene;
+    if (canopy_loop_close(&part->loop) != 0)
+        must(NULL);
+}
+
+/* A context whose end the loop hears of, in a turn of its own. */
+static void work_loop(struct scene *scene, struct part *part)
+{
+    REPEAT
+    {
+        canopy_ctx *ctx = must(canopy_with_cancel(scene->parent));
+
+        keep((uintptr_t)canopy_loop_after_func(ctx, &part->loop, &part->loop_callback, nothing,
+                                               part));
+        canopy_cancel(ctx);
+        keep((uintptr_t)canopy_loop_timeout_ns(&part->loop, 0));
+        keep((uintptr_t)canopy_loop_run(&part->loop, 0));
+        canopy_release(ctx);
+    }
+}
+
+/* And one that ends before it has to. */
+static void work_loop_stop(struct scene *scene, struct part *part)
+{
+    REPEAT
+    {
+        keep((uintptr_t)canopy_loop_after_func(scene->parent, &part->loop, &part->loop_callback,
+                                               nothing, part));
+        keep(canopy_loop_callback_stop(&part->loop_callback));
+    }
+}
+
 /* ----------------------------------------------------------------- deadlines */
 
 static void work_arm(struct scene *scene, struct part *part)
@@ -272,6 +314,10 @@ const struct counted_case counted_cases[] = {
     {.name = "value", .parent = UNDER_SHARED, .operations = BATCH, .enter = enter_value,
      .work = work_value, .leave = leave_value},
     {.name = "callback", .parent = UNDER_SHARED, .operations = BATCH, .work = work_callback},
+    {.name = "loop", .parent = UNDER_SHARED, .operations = BATCH, .enter = enter_loop,
+     .work = work_loop, .leave = leave_loop},
+    {.name = "loop_stop", .parent = UNDER_SHARED, .operations = BATCH, .enter = enter_loop,
+     .work = work_loop_stop, .leave = leave_loop},
     {.name = "arm", .parent = UNDER_SHARED, .operations = BATCH, .enter = enter_ctx,
      .work = work_arm, .leave = leave_ctx},
     {.name = "arm_host_clock", .parent = UNDER_HOST_ROOT, .operations = BATCH, .enter = enter_ctx,

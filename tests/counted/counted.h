@@ -22,6 +22,7 @@
 #include <stdlib.h>
 
 #include <canopy/canopy.h>
+#include <canopy/loop.h>
 
 #define SECOND_NS INT64_C(1000000000)
 
@@ -49,6 +50,8 @@ struct part {
     canopy_ctx *nodes[CROWD];
     canopy_ctx *ctx;
     canopy_callback callback;
+    canopy_loop loop;
+    canopy_loop_callback loop_callback;
     uint64_t random;
     struct sleeper *sleeper;
 } __attribute__((aligned(128)));
