@@ -10,7 +10,7 @@ namespace
 {
 
 struct Canopy {
-    static constexpr const char *name = "canopy";
+    static constexpr const char *name = "canopy", *without = "without";
     static constexpr int64_t deepest = INT64_MAX;
     static constexpr bool fires = true;
 
@@ -70,21 +70,10 @@ struct Canopy {
     }
 };
 
-// The same without a timeout, for what the timeout alone costs.
-struct Without : Canopy {
-    // cppcheck-suppress duplInheritedMember ; it takes the other's place
-    static constexpr const char *name = "without";
-
-    static void timeout(node &made, node parent)
-    {
-        child(made, parent);
-    }
-};
-
 // The same under a root whose time the host hands in.
 struct HostClock : Canopy {
     // cppcheck-suppress duplInheritedMember ; it takes the other's place
-    static constexpr const char *name = "host_clock";
+    static constexpr const char *name = "host_clock", *without = "host_clock_without";
 
     static void root(node &made)
     {
@@ -97,13 +86,25 @@ struct HostClock : Canopy {
     }
 };
 
+// The same as `Side` without a timeout, for what the timeout alone costs.
+template <class Side> struct Without : Side {
+    // cppcheck-suppress duplInheritedMember ; it takes the other's place
+    static constexpr const char *name = Side::without;
+
+    static void timeout(typename Side::node &made, typename Side::node parent)
+    {
+        Side::child(made, parent);
+    }
+};
+
 } // namespace
 
 int main(int argc, char **argv)
 {
     bench::add_all<Canopy>();
-    bench::add_create_timeout<Without>();
+    bench::add_create_timeout<Without<Canopy>>();
     bench::add_create_timeout<HostClock>();
+    bench::add_create_timeout<Without<HostClock>>();
     bench::add_floors();
     return bench::main(argc, argv);
 }

@@ -26,6 +26,7 @@ FLOORS = {
 VARIANTS = {
     "without": "without a timeout",
     "host_clock": "with the host's time",
+    "host_clock_without": "under the same root, without a timeout",
 }
 
 SIDES = {OURS: "canopy", **PEERS, **VARIANTS, **FLOORS}
