@@ -581,7 +581,9 @@ void children_expect_records(struct canopy_ctx *parent)
 
 struct hint children_hint(atomic_word *slot)
 {
-    return (struct hint){children_owner(slot), slot, u64_load_relaxed(&stripe_epoch)};
+    struct heap *heap;
+    bool is_own = children_is_own(slot, &heap);
+    return (struct hint){is_own ? heap : NULL, slot, u64_load_relaxed(&stripe_epoch)};
 }
 
 void children_take_hint(struct hint hint)
@@ -628,8 +630,6 @@ struct removal children_remove(struct canopy_ctx *parent, uintptr_t where, uintp
 bool children_small_and_gone(const struct canopy_ctx *parent)
 {
     uintptr_t link = word_load_acquire(&parent->link);
-    if (link == SLOT_END)
-        return true;
     if (link & SLOT_HOT)
         return false;
     const struct line *line = (const struct line *)link_target(link);
@@ -641,10 +641,7 @@ bool children_small_and_gone(const struct canopy_ctx *parent)
 
 void children_free_small(struct heap *heap, struct canopy_ctx *parent)
 {
-    void *line = link_target(word_load_relaxed(&parent->link));
-    if (!line)
-        return;
-    pool_free(heap, CLASS_LINE, line);
+    pool_free(heap, CLASS_LINE, link_target(word_load_relaxed(&parent->link)));
     word_store_relaxed(&parent->link, SLOT_END);
 }
 

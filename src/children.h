@@ -105,12 +105,14 @@ static inline void children_enter(atomic_word *slot, uintptr_t word)
     fence_light();                  /* pairs with children_open */
 }
 
-/* The heap of an owned block, if that is the calling thread's, or NULL. */
-static inline struct heap *children_owner(const atomic_word *slot)
+/*
+ * Whether a block is owned, by the calling thread's heap, which `*heap` then is. With a
+ * mode in its low bits the word is no heap's address.
+ */
+static inline bool children_is_own(const atomic_word *slot, struct heap **heap)
 {
-    uintptr_t owner = word_load_relaxed(&block_of(slot)->owner);
-    struct heap *heap = (struct heap *)owner;
-    return likely(!(owner & BLOCK_MODE)) && likely(heap_is_own(heap)) ? heap : NULL;
+    *heap = (struct heap *)word_load_relaxed(&block_of(slot)->owner);
+    return likely(heap_is_own(*heap));
 }
 
 static inline bool children_leave(struct heap *heap, atomic_word *slot, uintptr_t word)
@@ -157,7 +159,7 @@ struct removal {
  */
 struct removal children_remove(struct canopy_ctx *parent, uintptr_t where, uintptr_t word);
 
-/* Whether a list is small, and nothing in it any more; and the giving back of such a one. */
+/* Whether a list that goes on behind slot0 is small, and nothing in it; and its giving back. */
 bool children_small_and_gone(const struct canopy_ctx *parent);
 void children_free_small(struct heap *heap, struct canopy_ctx *parent);
 

@@ -69,12 +69,6 @@ bool limit_take(struct domain *domain)
     return false;
 }
 
-void limit_give(struct domain *domain)
-{
-    if (unlikely(domain->max_live != 0))
-        u64_fetch_add_relaxed(&domain->live, (uint64_t)-1);
-}
-
 /* An object made a context of `kind`; what it remembers of its last slot is kept. */
 static struct canopy_ctx *take(struct domain *domain, struct heap **heap)
 {
@@ -85,9 +79,10 @@ static struct canopy_ctx *take(struct domain *domain, struct heap **heap)
     return ctx;
 }
 
-static uintptr_t domain_flag(const struct domain *domain)
+static uintptr_t domain_flags(const struct domain *domain)
 {
-    return domain == &default_domain ? 0 : PARENT_DOMAIN;
+    return (domain == &default_domain ? 0 : PARENT_DOMAIN) |
+           (domain->max_live == 0 ? 0 : PARENT_LIMITED);
 }
 
 struct canopy_ctx *ctx_alloc(struct domain *domain, enum kind kind)
@@ -96,7 +91,7 @@ struct canopy_ctx *ctx_alloc(struct domain *domain, enum kind kind)
     struct canopy_ctx *ctx = take(domain, &heap);
     if (!ctx)
         return NULL;
-    ctx->parent = (uintptr_t)kind | domain_flag(domain);
+    ctx->parent = (uintptr_t)kind | domain_flags(domain);
     word_store_relaxed(&ctx->state, STATE_LIVE);
     word_store_relaxed(&ctx->slot, 0);
     u64_store_relaxed(&ctx->refs, REFS_HANDLE);
@@ -142,9 +137,8 @@ uintptr_t ctx_registered(struct canopy_ctx *parent, atomic_word *slot, bool reco
     return ctx_state_seq_cst(parent); /* C4: pairs with C1 */
 }
 
-/* A child in its slot: what its parent has come to decides how it lives on. */
-static __attribute__((noinline)) struct canopy_ctx *derive_settle(struct canopy_ctx *ctx,
-                                                                  struct canopy_ctx *parent)
+__attribute__((noinline)) struct canopy_ctx *ctx_settle(struct canopy_ctx *ctx,
+                                                        struct canopy_ctx *parent)
 {
     uintptr_t state = ctx_registered(parent, ctx_slot(ctx), false);
     if (unlikely(!state_is_live(state)) && kind_is_cancellable(ctx_kind(ctx)))
@@ -161,27 +155,12 @@ bool ctx_register(struct canopy_ctx *ctx, const canopy_ctx *parent_view)
         word_store_relaxed(&ctx->slot, 0);
         return false;
     }
-    derive_settle(ctx, parent);
+    ctx_settle(ctx, parent);
     return true;
 }
 
-/* What a context is born as; set before it can be seen, so that a walk finds its way up. */
-static inline void be_born(struct canopy_ctx *ctx, struct heap *heap, struct canopy_ctx *parent,
-                           enum kind kind)
-{
-    struct busy *busy = children_busy(heap, ctx);
-    if (unlikely(busy->parent == ctx))
-        busy->parent = NULL; /* another of that address */
-    ctx->parent = (uintptr_t)parent | (uintptr_t)kind | (parent->parent & PARENT_DOMAIN);
-    u64_store_relaxed(&ctx->refs, REFS_HANDLE);
-    word_store_relaxed(&ctx->state, kind == KIND_VALUE
-                                        ? (uintptr_t)ctx_scope(parent) | STATE_FORWARD
-                                        : STATE_LIVE);
-}
-
-/* The general way: any domain, any parent. */
-static __attribute__((noinline)) struct canopy_ctx *derive_anew(struct canopy_ctx *parent,
-                                                                enum kind kind)
+__attribute__((noinline)) struct canopy_ctx *ctx_derive_anew(struct canopy_ctx *parent,
+                                                             enum kind kind)
 {
     if (unlikely(!parent)) {
         errno = EINVAL;
@@ -196,12 +175,12 @@ static __attribute__((noinline)) struct canopy_ctx *derive_anew(struct canopy_ct
     struct canopy_ctx *ctx = take(domain, &heap);
     if (unlikely(!ctx))
         goto no_memory;
-    be_born(ctx, heap, parent, kind);
+    ctx_be_born(ctx, heap, parent, kind);
     if (unlikely(!children_add(heap, parent, (uintptr_t)ctx, &ctx->slot)))
         goto no_slot;
     if (ctx_kind(parent) != KIND_STATIC)
         rcu_ready(); /* so that a release, which must not fail, need not start it */
-    return derive_settle(ctx, parent);
+    return ctx_settle(ctx, parent);
 
 no_slot:
     give(heap, ctx, 0);
@@ -211,48 +190,24 @@ no_memory:
     return NULL;
 }
 
-/* Whether a free context was in a slot of this parent that is still its heap's to claim, and free.
- */
-static inline bool remembers_slot(const void *object, const void *parent)
+static inline struct canopy_ctx *derive(const canopy_ctx *view, enum kind kind)
 {
-    const struct canopy_ctx *ctx = object;
-    return ((ctx->parent ^ (uintptr_t)parent) & ~PARENT_FLAGS) == 0 &&
-           u64_load_relaxed(&ctx->refs) == u64_load_relaxed(&stripe_epoch) &&
-           likely(children_is_free(ctx_slot(ctx)));
+    struct canopy_ctx *parent = ctx_mutable(view);
+    struct canopy_ctx *ctx =
+        likely(parent != NULL) ? ctx_enter(parent, ctx_heap_at_hand(parent), kind) : NULL;
+    if (unlikely(!ctx))
+        return ctx_derive_anew(parent, kind);
+    return ctx_is_settled(parent) ? ctx : ctx_settle(ctx, parent);
 }
 
-/*
- * The everyday way: the context on top of the magazine was in a slot of this parent
- * that is this thread's to claim, and takes it again.
- */
-struct canopy_ctx *ctx_derive(const canopy_ctx *parent_view, enum kind kind)
+struct canopy_ctx *ctx_derive(const canopy_ctx *parent, enum kind kind)
 {
-    struct canopy_ctx *parent = ctx_mutable(parent_view);
-    if (unlikely(!parent))
-        return derive_anew(parent, kind);
-    struct heap *heap = tls_heap;
-    if (unlikely(parent->parent & PARENT_DOMAIN)) {
-        const struct domain *domain = slab_of(parent)->domain;
-        heap = domain->max_live == 0 ? heap_at_hand(domain) : NULL;
-    }
-    struct canopy_ctx *ctx =
-        likely(heap != NULL) ? pool_peek(heap, CLASS_CTX, remembers_slot, parent) : NULL;
-    if (!ctx)
-        return derive_anew(parent, kind);
-    ctx = pool_take(heap, CLASS_CTX);
-    atomic_word *slot = ctx_slot(ctx);
-    be_born(ctx, heap, parent, kind);
-    children_enter(slot, (uintptr_t)ctx);                /* S3 */
-    uint64_t refs = u64_load_seq_cst(&parent->refs);     /* S4, see ctx_registered */
-    uintptr_t state = word_load_seq_cst(&parent->state); /* C4 */
-    if (unlikely((refs & REFS_WATCHED) || refs_handles(refs) == 0 || !state_is_live(state)))
-        return derive_settle(ctx, parent);
-    return ctx;
+    return derive(parent, kind);
 }
 
 canopy_ctx *canopy_with_cancel(const canopy_ctx *parent)
 {
-    return ctx_derive(parent, KIND_CANCEL);
+    return derive(parent, KIND_CANCEL);
 }
 
 canopy_ctx *canopy_without_cancel(const canopy_ctx *parent)
@@ -416,7 +371,16 @@ static bool is_sole(struct canopy_ctx *ctx)
     default:
         return false;
     }
-    return children_small_and_gone(ctx);
+    return word_load_acquire(&ctx->link) == SLOT_END || children_small_and_gone(ctx);
+}
+
+/* Its slot, where that lies in a block that the calling thread owns with `heap`; or NULL. */
+static atomic_word *own_slot(const struct canopy_ctx *ctx, const struct heap *heap)
+{
+    atomic_word *slot = ctx_slot(ctx);
+    struct heap *owner;
+    bool is_striped = word_load_relaxed(&ctx->slot) & SLOT_STRIPED;
+    return is_striped && children_is_own(slot, &owner) && owner == heap ? slot : NULL;
 }
 
 /*
@@ -425,11 +389,11 @@ static bool is_sole(struct canopy_ctx *ctx)
  */
 static bool leave_slot(struct canopy_ctx *ctx, struct heap *heap, uint64_t *epoch)
 {
-    uintptr_t where = word_load_relaxed(&ctx->slot), word = (uintptr_t)ctx;
-    atomic_word *slot = (atomic_word *)(where & ~SLOT_STRIPED);
-    if (!(where & SLOT_STRIPED))
-        return word_cas_acq_rel(slot, &word, 0);
-    if (children_owner(slot) != heap)
+    uintptr_t word = (uintptr_t)ctx;
+    if (!(word_load_relaxed(&ctx->slot) & SLOT_STRIPED))
+        return word_cas_acq_rel(ctx_slot(ctx), &word, 0);
+    atomic_word *slot = own_slot(ctx, heap);
+    if (!slot)
         return false;
     *epoch = u64_load_relaxed(&stripe_epoch);
     return children_leave(heap, slot, word);
@@ -445,8 +409,11 @@ bool release_sole(struct canopy_ctx *ctx)
     if (own_domain)
         rcu_read_begin();
     /* Before L1, so that it is some instructions from there to L4. */
-    if (unlikely(pool_is_full(heap, CLASS_CTX)))
+    if (unlikely(pool_is_full(heap, CLASS_CTX))) {
+        if (own_slot(ctx, heap))
+            children_trim(ctx_slot(ctx));
         pool_overflow(heap, CLASS_CTX);
+    }
     if (unlikely(pool_is_full(heap, CLASS_LINE)))
         pool_overflow(heap, CLASS_LINE);
     ctx_disarm(ctx);
@@ -457,7 +424,8 @@ bool release_sole(struct canopy_ctx *ctx)
         if (ctx_kind(ctx) == KIND_VALUE)
             word_store_relaxed(&ctx->slot0, 0);
         word_store_relaxed(&ctx->aux, 0);
-        children_free_small(heap, ctx);
+        if (word_load_relaxed(&ctx->link) != SLOT_END)
+            children_free_small(heap, ctx);
         give(heap, ctx, epoch);
         if (epoch)
             word_store_release(&heap->leaving, 0); /* L4 */
@@ -465,13 +433,6 @@ bool release_sole(struct canopy_ctx *ctx)
     if (own_domain)
         rcu_read_end();
     return left;
-}
-
-bool release_to_full(struct canopy_ctx *ctx, struct heap *heap)
-{
-    children_trim(ctx_slot(ctx));
-    pool_overflow(heap, CLASS_CTX);
-    return ctx_release_leaf(ctx);
 }
 
 static __attribute__((noinline)) void release_slowly(struct canopy_ctx *ctx)

@@ -12,13 +12,91 @@
  */
 struct canopy_ctx *ctx_derive(const canopy_ctx *parent, enum kind kind);
 
+/* The general way: any domain, any parent, NULL too. */
+struct canopy_ctx *ctx_derive_anew(struct canopy_ctx *parent, enum kind kind);
+
+/*
+ * The everyday way, in steps, without a call. First the heap, or NULL where that takes
+ * a search or contexts are counted.
+ */
+static inline struct heap *ctx_heap_at_hand(const struct canopy_ctx *parent)
+{
+    if (likely(!(parent->parent & PARENT_DOMAIN)))
+        return tls_heap;
+    return parent->parent & PARENT_LIMITED ? NULL : heap_recent(slab_of(parent)->domain);
+}
+
+/* What a context is born as; set before it can be seen, so that a walk finds its way up. */
+static inline void ctx_be_born(struct canopy_ctx *ctx, struct heap *heap, struct canopy_ctx *parent,
+                               enum kind kind)
+{
+    struct busy *busy = children_busy(heap, ctx);
+    if (unlikely(busy->parent == ctx))
+        busy->parent = NULL; /* another of that address */
+    ctx->parent = (uintptr_t)parent | (uintptr_t)kind | (parent->parent & PARENT_INHERITED);
+    u64_store_relaxed(&ctx->refs, REFS_HANDLE);
+    word_store_relaxed(&ctx->state, kind == KIND_VALUE
+                                        ? (uintptr_t)ctx_scope(parent) | STATE_FORWARD
+                                        : STATE_LIVE);
+}
+
+/* The slot of a context that lies in a stripe's block. */
+static inline atomic_word *ctx_striped_slot(const struct canopy_ctx *ctx)
+{
+    return (atomic_word *)(word_load_relaxed(&ctx->slot) - SLOT_STRIPED);
+}
+
+/* Whether a free context was in a slot of this parent that is still its heap's to claim, and free.
+ */
+static inline bool ctx_remembers_slot(const void *object, const void *parent)
+{
+    const struct canopy_ctx *ctx = object;
+    return ((ctx->parent ^ (uintptr_t)parent) & ~PARENT_FLAGS) == 0 &&
+           u64_load_relaxed(&ctx->refs) == u64_load_relaxed(&stripe_epoch) &&
+           likely(children_is_free(ctx_striped_slot(ctx)));
+}
+
+/*
+ * Then the context on top of the magazine, if it was in a slot of this parent that is
+ * this thread's to claim: it takes that again, by plain stores, which only an asymmetric
+ * fence allows. NULL, and nothing done, if it was not.
+ */
+static inline struct canopy_ctx *ctx_enter(struct canopy_ctx *parent, struct heap *heap,
+                                           enum kind kind)
+{
+    struct canopy_ctx *ctx =
+        likely(heap != NULL) ? pool_peek(heap, CLASS_CTX, ctx_remembers_slot, parent) : NULL;
+    if (!ctx)
+        return NULL;
+    ctx = pool_take(heap, CLASS_CTX);
+    ctx_be_born(ctx, heap, parent, kind);
+    children_enter(ctx_striped_slot(ctx), (uintptr_t)ctx); /* S3 */
+    return ctx;
+}
+
+/* Then a look at what the parent has come to: where it is not true, ctx_settle follows. */
+static inline bool ctx_is_settled(const struct canopy_ctx *parent)
+{
+    uint64_t refs = u64_load_seq_cst(&parent->refs);     /* S4, see ctx_registered */
+    uintptr_t state = word_load_seq_cst(&parent->state); /* C4 */
+    return likely(!(refs & REFS_WATCHED)) && likely(refs_handles(refs) != 0) &&
+           likely(state_is_live(state));
+}
+
+/* A child in its slot: what its parent has come to decides how it lives on. */
+struct canopy_ctx *ctx_settle(struct canopy_ctx *ctx, struct canopy_ctx *parent);
+
 /* An unregistered context of a domain, and its way back. NULL with errno. */
 struct canopy_ctx *ctx_alloc(struct domain *domain, enum kind kind);
 void ctx_free(struct canopy_ctx *ctx);
 
 /* Counts a context against its domain's limit, where there is one; false: reached. */
 bool limit_take(struct domain *domain);
-void limit_give(struct domain *domain);
+static inline void limit_give(struct domain *domain)
+{
+    if (unlikely(domain->max_live != 0))
+        u64_fetch_add_relaxed(&domain->live, (uint64_t)-1);
+}
 
 /* Publishes an allocated context under `parent`. False: no memory, nothing has changed. */
 bool ctx_register(struct canopy_ctx *ctx, const canopy_ctx *parent);
@@ -42,19 +120,17 @@ static inline void ctx_disarm(struct canopy_ctx *ctx)
  */
 bool release_sole(struct canopy_ctx *ctx);
 
-bool release_to_full(struct canopy_ctx *ctx, struct heap *heap);
-
 /*
  * The everyday end: gives the only handle of a leaf back on which nothing hangs, so
  * that nobody else can be looking, or tell whether it was done first. In a block
  * that this thread owns: a few plain stores, and the context goes back to the top of
  * the magazine together with its slot. False, and nothing done, where it is not
- * that simple.
+ * that simple; release_sole is the next to be tried.
  */
 static inline bool ctx_release_leaf(struct canopy_ctx *ctx)
 {
     _Static_assert(KIND_CANCEL == 0, "the other kinds are told by their bits");
-    uintptr_t other_kinds = ctx->parent & PARENT_FLAGS & ~PARENT_DOMAIN;
+    uintptr_t other_kinds = ctx->parent & PARENT_FLAGS & ~PARENT_INHERITED;
     /* Acquire: earlier releases of other handles come before our reuse. */
     if (unlikely(((u64_load_acquire(&ctx->refs) ^ REFS_HANDLE) & ~REFS_RECORDS) |
                  word_load_acquire(&ctx->slot0) | (word_load_acquire(&ctx->link) ^ SLOT_END) |
@@ -62,18 +138,16 @@ static inline bool ctx_release_leaf(struct canopy_ctx *ctx)
         return false;
     uintptr_t where = word_load_relaxed(&ctx->slot);
     if (unlikely(!(where & SLOT_STRIPED)))
-        return release_sole(ctx);
-    atomic_word *slot = (atomic_word *)(where - SLOT_STRIPED);
-    struct heap *heap = children_owner(slot);
-    if (unlikely(!heap))
         return false;
-    if (unlikely(pool_is_full(heap, CLASS_CTX)))
-        return release_to_full(ctx, heap);
+    atomic_word *slot = (atomic_word *)(where - SLOT_STRIPED);
+    struct heap *heap;
+    if (unlikely(!children_is_own(slot, &heap)) || unlikely(pool_is_full(heap, CLASS_CTX)))
+        return false;
     uint64_t epoch = u64_load_relaxed(&stripe_epoch);
     ctx_disarm(ctx);
     if (unlikely(!children_leave(heap, slot, (uintptr_t)ctx)))
         return false;
-    if (unlikely(ctx->parent & PARENT_DOMAIN))
+    if (unlikely(ctx->parent & PARENT_LIMITED))
         limit_give(heap->domain);
     u64_store_relaxed(&ctx->refs, epoch); /* what it remembers: see ctx.c */
     pool_put(heap, CLASS_CTX, ctx);

@@ -56,16 +56,15 @@
 /* More than the coarse clock ever lags. */
 #define COARSE_LAG_NS NS_PER_SECOND
 
+static inline int64_t host_now_ns(const struct domain *domain)
+{
+    return i64_load_acquire(&domain->now_ns);
+}
+
 /* What time it is for the contexts of a domain, exactly. */
 static int64_t domain_now_ns(const struct domain *domain)
 {
-    return unlikely(domain->host_clock) ? i64_load_acquire(&domain->now_ns) : clock_now_ns();
-}
-
-/* The same to count a timeout from: a moment late at most. */
-static inline int64_t domain_not_early_ns(const struct domain *domain)
-{
-    return unlikely(domain->host_clock) ? i64_load_acquire(&domain->now_ns) : clock_not_early_ns();
+    return unlikely(domain->host_clock) ? host_now_ns(domain) : clock_now_ns();
 }
 
 /*
@@ -111,24 +110,27 @@ static void host_hasten(struct domain *domain)
     rcu_read_end();
 }
 
-/* After D1: makes sure that somebody will look by then. */
-static __attribute__((noinline)) void announce_earlier(struct canopy_ctx *ctx, int64_t due_ns)
+/* After D1: makes sure that somebody will look by then. Returns `ctx`. */
+static __attribute__((noinline)) struct canopy_ctx *announce_earlier(struct canopy_ctx *ctx,
+                                                                     int64_t due_ns)
 {
     struct slab *slab = slab_of(ctx);
-    if (!bound_lower(group_bound(slab, ctx), due_ns))
-        return;
-    if (!bound_lower(&slab->due_ns, due_ns) || !bound_lower(&slab->domain->due_ns, due_ns))
-        return;
-    if (slab->domain->host_clock)
-        host_hasten(slab->domain);
+    struct domain *domain = slab->domain;
+    if (!bound_lower(group_bound(slab, ctx), due_ns) || !bound_lower(&slab->due_ns, due_ns) ||
+        !bound_lower(&domain->due_ns, due_ns))
+        return ctx;
+    if (domain->host_clock)
+        host_hasten(domain);
     else
         clock_hasten(due_ns);
+    return ctx;
 }
 
-static inline void announce(struct canopy_ctx *ctx, int64_t due_ns)
+static inline struct canopy_ctx *announce(struct canopy_ctx *ctx, int64_t due_ns)
 {
     if (unlikely(i64_load_seq_cst(group_bound(slab_of(ctx), ctx)) > due_ns)) /* D2 */
-        announce_earlier(ctx, due_ns);
+        return announce_earlier(ctx, due_ns);
+    return ctx;
 }
 
 /* -------------------------------------------------------------------- look up */
@@ -417,15 +419,20 @@ static int64_t not_negative(int64_t ns)
     return ns < 0 ? 0 : ns;
 }
 
+/* D1 of a new context, where the fence is asymmetric: pairs with D4. */
+static inline void arm_lightly(struct canopy_ctx *ctx, int64_t deadline_ns)
+{
+    i64_store_release(&ctx->deadline, deadline_ns);
+    fence_light();
+}
+
 /* D1 of a new context: pairs with D4. */
 static inline void arm(struct canopy_ctx *ctx, int64_t deadline_ns)
 {
-    if (likely(fence_is_asymmetric)) {
-        i64_store_release(&ctx->deadline, deadline_ns);
-        fence_light();
-    } else {
+    if (likely(fence_is_asymmetric))
+        arm_lightly(ctx, deadline_ns);
+    else
         i64_store_seq_cst(&ctx->deadline, deadline_ns);
-    }
 }
 
 /* The rarer ends: no deadline at all, or one that has passed. */
@@ -447,25 +454,46 @@ derive_passed(const canopy_ctx *parent, int64_t deadline_ns, const canopy_cause 
     return ctx;
 }
 
-static inline canopy_ctx *with_deadline(const canopy_ctx *parent, const struct domain *domain,
-                                        int64_t deadline_ns, bool passed, const canopy_cause *cause)
+/* The general way; `ctx` is in its slot but not settled, or NULL: not made. */
+static __attribute__((noinline)) canopy_ctx *derive_armed(struct canopy_ctx *parent,
+                                                          struct canopy_ctx *ctx,
+                                                          int64_t deadline_ns,
+                                                          const canopy_cause *cause)
 {
-    bool armed = likely(!passed) && likely(deadline_ns != CANOPY_NEVER);
-    int err = unlikely(domain->host_clock) || deadline_ns == CANOPY_NEVER ? 0 : clock_ready();
-    if (unlikely(err)) {
-        errno = err;
-        return NULL;
-    }
-    if (!armed)
-        return derive_passed(parent, deadline_ns, cause);
-    canopy_ctx *ctx = ctx_derive(parent, KIND_CANCEL);
+    ctx = ctx ? ctx_settle(ctx, parent) : ctx_derive_anew(parent, KIND_CANCEL);
     if (unlikely(!ctx))
         return NULL;
     if (cause)
         word_store_relaxed(&ctx->aux, (uintptr_t)cause); /* published by D1 */
     arm(ctx, deadline_ns);
-    announce(ctx, deadline_ns);
-    return ctx;
+    return announce(ctx, deadline_ns);
+}
+
+/* A child with a deadline that is to come, where the clock runs already. No call in most cases. */
+static inline canopy_ctx *with_armed(const canopy_ctx *view, int64_t deadline_ns,
+                                     const canopy_cause *cause)
+{
+    struct canopy_ctx *parent = ctx_mutable(view);
+    struct canopy_ctx *ctx = ctx_enter(parent, ctx_heap_at_hand(parent), KIND_CANCEL);
+    if (unlikely(!ctx) || unlikely(!ctx_is_settled(parent)))
+        return derive_armed(parent, ctx, deadline_ns, cause);
+    if (cause)
+        word_store_relaxed(&ctx->aux, (uintptr_t)cause); /* published by D1 */
+    arm_lightly(ctx, deadline_ns);                       /* as ctx_enter published it */
+    return announce(ctx, deadline_ns);
+}
+
+static canopy_ctx *with_deadline(const canopy_ctx *parent, const struct domain *domain,
+                                 int64_t deadline_ns, bool passed, const canopy_cause *cause)
+{
+    int err = domain->host_clock || deadline_ns == CANOPY_NEVER ? 0 : clock_ready();
+    if (unlikely(err)) {
+        errno = err;
+        return NULL;
+    }
+    if (passed || deadline_ns == CANOPY_NEVER)
+        return derive_passed(parent, deadline_ns, cause);
+    return with_armed(parent, deadline_ns, cause);
 }
 
 canopy_ctx *canopy_with_deadline_cause(const canopy_ctx *parent, int64_t deadline_ns,
@@ -479,16 +507,43 @@ canopy_ctx *canopy_with_deadline_cause(const canopy_ctx *parent, int64_t deadlin
     return with_deadline(parent, domain, deadline_ns, has_passed(domain, deadline_ns), cause);
 }
 
-static inline canopy_ctx *with_timeout(const canopy_ctx *parent, int64_t timeout_ns,
-                                       const canopy_cause *cause)
+/* Any timeout, and where the clock must be started or asked. */
+static __attribute__((noinline)) canopy_ctx *
+with_timeout_slowly(const canopy_ctx *parent, int64_t timeout_ns, const canopy_cause *cause)
 {
     if (unlikely(!parent)) {
         errno = EINVAL;
         return NULL;
     }
     const struct domain *domain = ctx_domain(parent);
-    int64_t deadline_ns = saturating_add(domain_not_early_ns(domain), timeout_ns);
-    return with_deadline(parent, domain, deadline_ns, timeout_ns <= 0, cause);
+    int64_t now_ns = domain->host_clock ? host_now_ns(domain) : ticks_renew();
+    return with_deadline(parent, domain, saturating_add(now_ns, timeout_ns), timeout_ns <= 0,
+                         cause);
+}
+
+/* What time it is for children of `parent`, or a moment later, where that takes no call. */
+static inline bool timeout_base(const canopy_ctx *parent, int64_t *now_ns)
+{
+    if (unlikely(parent->parent & PARENT_DOMAIN)) {
+        const struct domain *domain = slab_of(parent)->domain;
+        if (domain->host_clock) {
+            *now_ns = host_now_ns(domain);
+            return true;
+        }
+    }
+    return likely(u32_load_acquire(&clock_started)) && clock_at_hand(now_ns);
+}
+
+static inline canopy_ctx *with_timeout(const canopy_ctx *parent, int64_t timeout_ns,
+                                       const canopy_cause *cause)
+{
+    int64_t now_ns;
+    if (unlikely(!parent) || unlikely(timeout_ns <= 0) || !timeout_base(parent, &now_ns))
+        return with_timeout_slowly(parent, timeout_ns, cause);
+    uint64_t deadline_ns = (uint64_t)now_ns + (uint64_t)timeout_ns; /* of two that are positive */
+    if (unlikely(deadline_ns >= CANOPY_NEVER))
+        return with_timeout_slowly(parent, timeout_ns, cause);
+    return with_armed(parent, (int64_t)deadline_ns, cause);
 }
 
 canopy_ctx *canopy_with_timeout_cause(const canopy_ctx *parent, int64_t timeout_ns,

@@ -72,7 +72,9 @@ enum kind {
 };
 
 #define PARENT_KIND_MASK ((uintptr_t)7)
-#define PARENT_DOMAIN    ((uintptr_t)8) /* not of the default domain */
+#define PARENT_DOMAIN    ((uintptr_t)8)  /* not of the default domain */
+#define PARENT_LIMITED   ((uintptr_t)16) /* of a domain that counts its contexts */
+#define PARENT_INHERITED (PARENT_DOMAIN | PARENT_LIMITED)
 #define PARENT_FLAGS     ((uintptr_t)63)
 
 static inline enum kind ctx_kind(const struct canopy_ctx *ctx)

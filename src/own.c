@@ -25,9 +25,7 @@ static void __attribute__((noinline)) deliver_and_release(struct pass *pass, can
 
 static void __attribute__((noinline)) end_in_steps(canopy_ctx *ctx)
 {
-    if (ctx && release_sole(ctx))
-        return;
-    if (ctx && kind_is_cancellable(ctx_kind(ctx))) {
+    if (kind_is_cancellable(ctx_kind(ctx))) {
         struct pass pass;
         pass_init(&pass, thread_self());
         cancel_tree(ctx, state_word(CANOPY_CANCELED, STATE_CANCELED), &pass);
@@ -36,11 +34,18 @@ static void __attribute__((noinline)) end_in_steps(canopy_ctx *ctx)
             return;
         }
     }
-    canopy_release(ctx);
+    if (ctx_kind(ctx) != KIND_STATIC)
+        refs_drop(ctx, REFS_HANDLE);
+}
+
+static void __attribute__((noinline)) end_slowly(canopy_ctx *ctx)
+{
+    if (!release_sole(ctx))
+        end_in_steps(ctx);
 }
 
 void canopy_end(canopy_ctx *ctx)
 {
-    if (unlikely(!ctx) || unlikely(!ctx_release_leaf(ctx)))
-        end_in_steps(ctx);
+    if (likely(ctx != NULL) && unlikely(!ctx_release_leaf(ctx)))
+        end_slowly(ctx);
 }

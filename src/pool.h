@@ -134,12 +134,15 @@ struct heap_entry {
 };
 extern __thread struct heap_entry tls_recent __attribute__((tls_model("initial-exec")));
 
+static inline struct heap *heap_recent(const struct domain *domain)
+{
+    return tls_recent.domain_id == domain->id ? tls_recent.heap : NULL;
+}
+
 /* The calling thread's heap where that takes no search, or NULL. */
 static inline struct heap *heap_at_hand(const struct domain *domain)
 {
-    if (likely(domain == &default_domain))
-        return tls_heap;
-    return tls_recent.domain_id == domain->id ? tls_recent.heap : NULL;
+    return likely(domain == &default_domain) ? tls_heap : heap_recent(domain);
 }
 
 /* Whether a heap is the calling thread's; a quick look, which may miss one. */

@@ -35,17 +35,20 @@ extern __thread struct ticks_pair tls_ticks __attribute__((tls_model("initial-ex
 /* Nanoseconds to a tick, in 2^-32, rounded up. */
 extern atomic_u64 ticks_scale;
 
-static inline int64_t clock_not_early_ns(void)
+/* The reading, where that takes no call. */
+static inline bool clock_at_hand(int64_t *now_ns)
 {
     uint64_t passed = __builtin_ia32_rdtsc() - tls_ticks.ticks;
     if (unlikely(passed >= tls_ticks.limit_ticks))
-        return ticks_renew();
-    return tls_ticks.ns + (int64_t)(passed * u64_load_relaxed(&ticks_scale) >> 32);
+        return false;
+    *now_ns = tls_ticks.ns + (int64_t)(passed * u64_load_relaxed(&ticks_scale) >> 32);
+    return true;
 }
 #else
-static inline int64_t clock_not_early_ns(void)
+static inline bool clock_at_hand(int64_t *now_ns)
 {
-    return clock_now_ns();
+    (void)now_ns;
+    return false;
 }
 #endif
 
