@@ -36,7 +36,10 @@ int record_arm(struct canopy_callback *record, const canopy_ctx *ctx, struct hea
         canopy_retain(ctx);
     if (kind_is_cancellable(ctx_kind(scope)))
         children_expect_records(scope);
-    if (!children_add(heap, scope, record_word(record), record_slot_field(record))) {
+    uintptr_t word = record_word(record);
+    atomic_word *where = record_slot_field(record);
+    if (!(heap && children_enter_hint(heap, scope, word, where)) &&
+        !children_add(heap, scope, word, where)) {
         if (scope != ctx)
             canopy_release(ctx);
         u32_store_relaxed(record_state(record), RECORD_IDLE);
@@ -71,34 +74,32 @@ static void let_go(struct holding holding, uintptr_t tags)
 
 bool record_disarm(struct canopy_callback *record)
 {
-    struct holding holding = {NULL, NULL};
-    uintptr_t word = record_word(record);
-    struct hint hint = {NULL, NULL, 0};
-    bool out = false;
+    uintptr_t word = record_word(record), seen = word;
     rcu_read_begin(); /* R3 */
     uint32_t phase = u32_load_acquire(record_state(record));
-    if (phase == RECORD_ARMED) {
-        atomic_word *slot = record_slot(record);
-        uintptr_t seen = word;
-        /* Of use only if we get the record out: then it was its own until that moment. */
-        holding = record_holding(record);
-        if (word_load_relaxed(record_slot_field(record)) & SLOT_STRIPED)
-            hint = children_hint(slot);
-        do {
-            out = word_cas_acq_rel(slot, &seen, 0);
-        } while (!out && (seen & ~SLOT_COUNTED) == word);
-        if (out)
-            children_take_hint(hint);
-        /* Claimed, and whoever did has not said so yet: join must know. */
-        if (!out && (seen & ~SLOT_TAGS) == word)
-            u32_cas_acq_rel(record_state(record), &phase, RECORD_BOUND);
-        word = seen;
+    if (phase != RECORD_ARMED) {
+        rcu_read_end();
+        return false;
     }
+    uintptr_t where = word_load_relaxed(record_slot_field(record));
+    atomic_word *slot = (atomic_word *)(where & ~SLOT_STRIPED);
+    /* Both of use only if we get the record out: then the slot was its own until that moment. */
+    struct holding holding = record_holding(record);
+    struct hint hint = where & SLOT_STRIPED ? children_hint(slot) : (struct hint){NULL, 0};
+    bool out;
+    do {
+        out = word_cas_acq_rel(slot, &seen, 0);
+    } while (unlikely(!out) && (seen & ~SLOT_COUNTED) == word);
+    if (likely(out))
+        children_take_hint(hint, holding.scope, slot);
+    else if ((seen & ~SLOT_TAGS) == word)
+        /* Claimed, and whoever did has not said so yet: join must know. */
+        u32_cas_acq_rel(record_state(record), &phase, RECORD_BOUND);
     rcu_read_end();
-    if (!out)
+    if (unlikely(!out))
         return false;
     u32_store_release(record_state(record), RECORD_IDLE);
-    let_go(holding, word & SLOT_COUNTED);
+    let_go(holding, seen & SLOT_COUNTED);
     return true;
 }
 

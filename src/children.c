@@ -374,13 +374,6 @@ static bool stripe_claim(struct heap *heap, struct stripe *stripe, struct canopy
                          uintptr_t word, atomic_word *where)
 {
     stripe_own(stripe, parent);
-    atomic_word *hint = heap->hint_slot;
-    if (hint && heap->hint_epoch == u64_load_relaxed(&stripe_epoch) &&
-        block_of(hint)->stripe == stripe) {
-        stripe->hand = block_of(hint);
-        stripe->hand_index = (uint32_t)(hint - stripe->hand->slots);
-    }
-    heap->hint_slot = NULL;
     for (unsigned budget = 2 * BLOCK_SLOTS; budget > 0; budget--) {
         if (stripe->hand_index == BLOCK_SLOTS) {
             stripe->hand = stripe->hand->next;
@@ -572,27 +565,12 @@ void children_watch(struct canopy_ctx *parent)
     children_count_all(parent, false);
 }
 
-void children_expect_records(struct canopy_ctx *parent)
+void children_flag_records(struct canopy_ctx *parent)
 {
-    refs_flag(parent, REFS_RECORDS); /* C8: pairs with mark in cancel.c */
+    refs_flag(parent, REFS_RECORDS);
 }
 
 /* ----------------------------------------------------------------- unregister */
-
-struct hint children_hint(atomic_word *slot)
-{
-    struct heap *heap;
-    bool is_own = children_is_own(slot, &heap);
-    return (struct hint){is_own ? heap : NULL, slot, u64_load_relaxed(&stripe_epoch)};
-}
-
-void children_take_hint(struct hint hint)
-{
-    if (hint.heap) {
-        hint.heap->hint_slot = hint.slot;
-        hint.heap->hint_epoch = hint.epoch;
-    }
-}
 
 void children_look(struct canopy_ctx *ctx)
 {

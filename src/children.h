@@ -64,7 +64,12 @@ void children_count_all(struct canopy_ctx *parent, bool records);
 void children_watch(struct canopy_ctx *parent);
 
 /* Before a record is published: lets the winner of a cancel know that there are any. */
-void children_expect_records(struct canopy_ctx *parent);
+void children_flag_records(struct canopy_ctx *parent);
+static inline void children_expect_records(struct canopy_ctx *parent)
+{
+    if (unlikely(!(u64_load_acquire(&parent->refs) & REFS_RECORDS)))
+        children_flag_records(parent); /* C8: pairs with mark in cancel.c */
+}
 
 /* Tags a context that the caller keeps as looked at: it will be retired, not freed. */
 void children_look(struct canopy_ctx *ctx);
@@ -129,17 +134,47 @@ static inline bool children_leave(struct heap *heap, atomic_word *slot, uintptr_
 }
 
 /*
- * A (striped) slot may be free in a moment: if it was, once it is, it is the next to be
- * tried, where it is the caller's to claim. Between the two its block may be freed, so
+ * What a record of this thread's leaves is what the next one under that parent takes:
+ * a (striped) slot that may be free in a moment, and will be remembered once it is, if
+ * it is in a block that this thread owns. Between the two the block may be freed, so
  * nothing is written before; inside one read section.
  */
 struct hint {
     struct heap *heap; /* the caller's, or NULL */
-    atomic_word *slot;
     uint64_t epoch;
 };
-struct hint children_hint(atomic_word *slot);
-void children_take_hint(struct hint hint);
+
+static inline struct hint children_hint(const atomic_word *slot)
+{
+    struct heap *heap;
+    bool is_own = children_is_own(slot, &heap);
+    return (struct hint){is_own ? heap : NULL, u64_load_relaxed(&stripe_epoch)};
+}
+
+static inline void children_take_hint(struct hint hint, const struct canopy_ctx *parent,
+                                      atomic_word *slot)
+{
+    if (!hint.heap)
+        return;
+    hint.heap->hint_parent = parent;
+    hint.heap->hint_slot = slot;
+    hint.heap->hint_epoch = hint.epoch;
+}
+
+/*
+ * S3 in that slot, which lies in a stripe that is owned. False, and nothing done, where
+ * there is none, or it was given away.
+ */
+static inline bool children_enter_hint(struct heap *heap, const struct canopy_ctx *parent,
+                                       uintptr_t word, atomic_word *where)
+{
+    if (heap->hint_parent != parent || heap->hint_epoch != u64_load_relaxed(&stripe_epoch) ||
+        unlikely(!children_is_free(heap->hint_slot)))
+        return false;
+    word_store_relaxed(where, (uintptr_t)heap->hint_slot | SLOT_STRIPED);
+    children_enter(heap->hint_slot, word);
+    return true;
+}
 
 /* What a thread keeps of how busy it is with a parent, which is to be forgotten with the parent. */
 static inline struct busy *children_busy(struct heap *heap, const struct canopy_ctx *parent)

@@ -127,16 +127,6 @@ void ctx_free(struct canopy_ctx *ctx)
 
 /* -------------------------------------------------------------------- derive */
 
-uintptr_t ctx_registered(struct canopy_ctx *parent, atomic_word *slot, bool record)
-{
-    /* S4: pairs with S1. Seldom true: the parent's owner has let go of it already. */
-    uint64_t refs = u64_load_seq_cst(&parent->refs);
-    if (unlikely(refs_handles(refs) == 0 || (refs & REFS_WATCHED)))
-        if (!record || refs_handles(refs) == 0)
-            children_count_slot(parent, slot, record);
-    return ctx_state_seq_cst(parent); /* C4: pairs with C1 */
-}
-
 __attribute__((noinline)) struct canopy_ctx *ctx_settle(struct canopy_ctx *ctx,
                                                         struct canopy_ctx *parent)
 {

@@ -106,7 +106,14 @@ bool ctx_register(struct canopy_ctx *ctx, const canopy_ctx *parent);
  * release (children.c, S4) and returns the state that decides whether the
  * newcomer ends at once (C4).
  */
-uintptr_t ctx_registered(struct canopy_ctx *parent, atomic_word *slot, bool record);
+static inline uintptr_t ctx_registered(struct canopy_ctx *parent, atomic_word *slot, bool record)
+{
+    /* S4: pairs with S1. Seldom true: the parent's owner has let go of it already. */
+    uint64_t refs = u64_load_seq_cst(&parent->refs);
+    if (unlikely(refs_handles(refs) == 0) || unlikely(!record && (refs & REFS_WATCHED)))
+        children_count_slot(parent, slot, record);
+    return ctx_state_seq_cst(parent); /* C4: pairs with C1 */
+}
 
 /* Before the slot is let go: the clock looks at what is armed (deadline.c, D4). */
 static inline void ctx_disarm(struct canopy_ctx *ctx)

@@ -118,7 +118,8 @@ struct heap {
     const struct canopy_ctx *last_parent;
     struct stripe *last_stripe;
     uint64_t last_epoch;
-    /* A slot that a record of this thread's left, and when: tried first. */
+    /* A slot that a record of this thread's left, of which parent, and when. */
+    const struct canopy_ctx *hint_parent;
     atomic_word *hint_slot;
     uint64_t hint_epoch;
     struct pool pools[CLASS_COUNT];

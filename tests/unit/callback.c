@@ -251,6 +251,71 @@ TEST(p28_concurrent_cancels_run_each_callback_once)
     }
 }
 
+/* --------------------------------------- where the last record of a thread was */
+
+/* So busy that its records and children lie in blocks. */
+#define BUSY 200
+
+static canopy_ctx *busy_parent(canopy_callback *callback, atomic_uint *runs)
+{
+    canopy_ctx *ctx = canopy_with_cancel(canopy_background());
+    for (int i = 0; i < BUSY; i++) {
+        assert_int_equal(canopy_after_func(ctx, callback, count_call, runs), 0);
+        assert_true(canopy_callback_stop(callback));
+    }
+    return ctx;
+}
+
+TEST(p28_a_callback_hears_of_its_own_parent_though_the_last_one_had_another)
+{
+    atomic_uint runs = 0;
+    canopy_callback callback;
+    canopy_ctx *busy = busy_parent(&callback, &runs);
+    canopy_ctx *other = canopy_with_cancel(canopy_background());
+
+    assert_int_equal(canopy_after_func(other, &callback, count_call, &runs), 0);
+    assert_true(canopy_cancel(busy));
+    assert_int_equal(atomic_load(&runs), 0);
+    assert_true(canopy_cancel(other));
+    assert_int_equal(atomic_load(&runs), 1);
+    canopy_end(busy);
+    canopy_end(other);
+}
+
+TEST(p28_a_callback_takes_no_slot_that_a_child_came_to_meanwhile)
+{
+    atomic_uint runs = 0;
+    canopy_callback callback;
+    canopy_ctx *children[BUSY];
+    canopy_ctx *parent = busy_parent(&callback, &runs);
+
+    for (int i = 0; i < BUSY; i++)
+        children[i] = canopy_with_cancel(parent);
+    assert_int_equal(canopy_after_func(parent, &callback, count_call, &runs), 0);
+    assert_true(canopy_cancel(parent));
+    assert_int_equal(atomic_load(&runs), 1);
+    for (int i = 0; i < BUSY; i++) {
+        assert_true(canopy_done(children[i]));
+        canopy_end(children[i]);
+    }
+    canopy_end(parent);
+}
+
+TEST(p28_a_callback_hears_of_a_parent_made_where_the_last_one_was)
+{
+    for (int round = 0; round < 10; round++) {
+        atomic_uint runs = 0;
+        canopy_callback callback;
+
+        canopy_end(busy_parent(&callback, &runs));
+        canopy_ctx *parent = canopy_with_cancel(canopy_background());
+        assert_int_equal(canopy_after_func(parent, &callback, count_call, &runs), 0);
+        assert_true(canopy_cancel(parent));
+        assert_int_equal(atomic_load(&runs), 1);
+        canopy_end(parent);
+    }
+}
+
 /* -------------------------------------------------------------------- stop */
 
 TEST(p29_stop_returns_true_and_it_never_runs)
