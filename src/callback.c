@@ -192,7 +192,7 @@ void hand_to_loops(struct canopy_callback *records)
     rcu_read_begin(); /* a loop may be closed as soon as it has run them */
     for (struct canopy_callback *next; records; records = next) {
         next = records->canopy_next;
-        struct inbox *inbox = record_inbox(records);
+        struct inbox *inbox = records->canopy_arg;
         post_later(&posts, inbox);
         inbox_push(inbox, record_node(records));
     }

@@ -35,9 +35,10 @@ struct turn {
     struct canopy_loop_state *loop; /* NULL once a callback has closed it */
 };
 
+/* Of a record that is bound, or was until it was stopped. */
 static struct canopy_loop_state *loop_of(const struct canopy_callback *record)
 {
-    return (struct canopy_loop_state *)(void *)record_inbox(record);
+    return record->canopy_arg;
 }
 
 /* A loop that can be worked with, or NULL. */
@@ -283,9 +284,9 @@ bool canopy_loop_callback_stop(canopy_loop_callback *cb)
     if ((phase != RECORD_BOUND && phase != RECORD_CLAIMED) ||
         u64_load_relaxed(record_runner(record)) != thread_self())
         return false;
-    struct canopy_loop_state *loop = loop_of(record);
-    if (!loop)
+    if (!record_inbox(record))
         return false; /* it is running */
+    struct canopy_loop_state *loop = loop_of(record);
     collect(loop);
     while (!cb->canopy_next) {
         inbox_await(&loop->inbox);
