@@ -190,24 +190,26 @@ bool pool_refill(struct heap *heap, enum object_class class)
         pool->empty_slabs--;
     uint32_t size = class_bytes[class];
     uint32_t fresh = u32_load_relaxed(&slab->fresh_bytes);
-    while (pool->loaded.count < MAGAZINE_LIMIT / 2) {
+    while (pool->loaded.count < MAGAZINE_LIMIT / 2 && slab->free) {
         struct handoff_node *object = slab->free;
-        if (object) {
-            slab->free = handoff_next(object);
-        } else if (fresh + size <= SLAB_ALLOCATED_BYTES) {
-            object = (struct handoff_node *)((char *)slab + fresh);
-            memset(object, 0, size);
-            if (class == CLASS_CTX)
-                pool_construct_ctx(object);
-            fresh += size;
-        } else {
-            break;
-        }
+        slab->free = handoff_next(object);
+        magazine_push(&pool->loaded, object);
         slab->used++;
-        handoff_link(object, pool->loaded.top);
-        pool->loaded.top = object;
-        pool->loaded.count++;
     }
+    /* The last goes in first: what is made in turn then lies in turn, as prefetchers like it. */
+    uint32_t fits = (SLAB_ALLOCATED_BYTES - fresh) / size;
+    uint32_t wanted = MAGAZINE_LIMIT / 2 - pool->loaded.count;
+    uint32_t taken = wanted < fits ? wanted : fits;
+    char *first = (char *)slab + fresh;
+    for (char *object = first + (size_t)taken * size; object > first;) {
+        object -= size;
+        memset(object, 0, size);
+        if (class == CLASS_CTX)
+            pool_construct_ctx(object);
+        magazine_push(&pool->loaded, object);
+    }
+    slab->used += taken;
+    fresh += taken * size;
     u32_store_release(&slab->fresh_bytes, fresh); /* P2: pairs with the clock's look into a slab */
     if (!slab->free && fresh + size > SLAB_ALLOCATED_BYTES)
         avail_remove(pool, slab);

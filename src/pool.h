@@ -229,13 +229,17 @@ static inline bool pool_is_full(const struct heap *heap, enum object_class class
     return heap->pools[class].loaded.count == MAGAZINE_LIMIT;
 }
 
+static inline void magazine_push(struct magazine *m, void *object)
+{
+    handoff_link(object, m->top);
+    m->top = object;
+    m->count++;
+}
+
 /* Gives an object back that this process made, where there is room. */
 static inline void pool_put(struct heap *heap, enum object_class class, void *memory)
 {
-    struct magazine *m = &heap->pools[class].loaded;
-    handoff_link(memory, m->top);
-    m->top = memory;
-    m->count++;
+    magazine_push(&heap->pools[class].loaded, memory);
 }
 
 /* Gives an object back. */
