@@ -128,24 +128,22 @@ static bool is_settled(const struct canopy_ctx *ctx)
 }
 
 /*
- * Marks a child: true when it is settled. That of a live leaf on which nothing hangs
- * is one compare-and-swap, and one branch that decides.
+ * Marks a child: true when it is settled. That of a live one on which nothing hangs
+ * is one compare-and-swap.
  */
 static inline bool mark_child(struct canopy_ctx *child, uintptr_t word, struct pass *pass)
 {
     uintptr_t live = STATE_LIVE;
-    if (likely(word_cas_seq_cst(&child->state, &live, word))) {        /* C1, as in state_set */
-        if (likely(((word_load_seq_cst(&child->aux) & AUX_EXTENSION) | /* C7 */
-                    u32_load_seq_cst(&wide_waiters) |                  /* C6 */
-                    (u64_load_seq_cst(&child->refs) & REFS_RECORDS) |  /* C8 */
-                    word_load_seq_cst(&child->slot0) |                 /* C3 */
-                    (word_load_seq_cst(&child->link) ^ SLOT_END)) == 0))
-            return true;
-        tell(child, pass);
-    } else {
+    if (unlikely(!word_cas_seq_cst(&child->state, &live, word))) { /* C1, as in state_set */
         mark(child, word, pass);
+        return is_settled(child);
     }
-    return is_settled(child);
+    if (unlikely((word_load_seq_cst(&child->aux) & AUX_EXTENSION) | /* C7 */
+                 u32_load_seq_cst(&wide_waiters) |                  /* C6 */
+                 (u64_load_seq_cst(&child->refs) & REFS_RECORDS)))  /* C8 */
+        tell(child, pass);
+    return (word_load_seq_cst(&child->slot0) | /* C3 */
+            (word_load_seq_cst(&child->link) ^ SLOT_END)) == 0;
 }
 
 /* The next INPUT that the same cancel has claimed. */
@@ -292,13 +290,13 @@ static void walk(struct canopy_ctx *top, struct pass *pass)
                 complete = false;
             continue;
         case KIND_VALUE:
+            if (!ctx_may_have_children(child))
+                continue;
             break;
         default:
             if (likely(mark_child(child, word, pass)))
                 continue;
         }
-        if (!ctx_may_have_children(child))
-            continue;
         ctx = child;
         at = place_at(ctx_first_slot(ctx), false);
         word = word_below(ctx);
