@@ -187,21 +187,34 @@ static struct canopy_ctx *look(atomic_word *slot, uintptr_t word)
 
 /*
  * In a block the next children are known before they are needed, and each is a
- * line that some other thread has written: ask for them ahead. So is the next block.
+ * line that some other thread has written: ask for them ahead, in the next block
+ * where this one ends. So is that block, from this one's begin.
  */
 #define AHEAD 24
 
-static inline void look_ahead(const atomic_word *slot)
+static inline void ask_for_child(const atomic_word *slot)
 {
     __builtin_prefetch(slot_ctx(word_load_relaxed(slot)), 1);
 }
 
-static void look_ahead_in_row(const atomic_word *row)
+static inline void look_ahead(const atomic_word *slot)
 {
-    const struct block *block = block_of(row);
-    for (unsigned i = 0; i < AHEAD; i++)
-        look_ahead(&row[i]);
-    const char *next = (const char *)link_target(word_load_relaxed(&block->link));
+    const atomic_word *ahead = slot + AHEAD;
+    const atomic_word *end = &block_of(slot)->link;
+    if (ahead >= end) {
+        const atomic_word *next = link_target(word_load_acquire(end)); /* acquire: its slots */
+        if (!next || !slot_is_in_block(next))
+            return;
+        ahead = next + (ahead - end);
+    }
+    ask_for_child(ahead);
+}
+
+static void look_ahead_in_row(const atomic_word *row, bool first)
+{
+    for (unsigned i = 0; first && i < AHEAD; i++)
+        ask_for_child(&row[i]);
+    const char *next = (const char *)link_target(word_load_relaxed(&block_of(row)->link));
     for (unsigned i = 0; i < BLOCK_BYTES; i += CACHE_LINE)
         __builtin_prefetch(next + i);
 }
@@ -217,15 +230,11 @@ struct place {
     atomic_word *slot;
     bool in_block;
     uintptr_t leaving; /* in a block, the slot that its owner may be emptying */
-    const atomic_word *ahead_end;
 };
 
 static struct place place_at(atomic_word *slot, bool in_block)
 {
-    if (!in_block)
-        return (struct place){slot, false, 0, NULL};
-    return (struct place){slot, true, children_leaving(slot),
-                          &block_of(slot)->slots[BLOCK_SLOTS - AHEAD]};
+    return (struct place){slot, in_block, in_block ? children_leaving(slot) : 0};
 }
 
 /* The first place of the row that `link`, found in the list of `ctx`, leads to. */
@@ -237,8 +246,34 @@ static struct place next_row(struct canopy_ctx *ctx, uintptr_t link)
     if (in_block && ((link & SLOT_HOT) || !children_is_looked(row)))
         children_open(ctx, BLOCK_LOOKED);
     if (in_block)
-        look_ahead_in_row(row);
+        look_ahead_in_row(row, link & SLOT_HOT);
     return place_at(row, in_block);
+}
+
+/*
+ * Marks the leaves of a block from `at` on, which are most of what blocks hold, and
+ * stops before what the walk has to decide about: links, records, other kinds, what has
+ * children, what is being left.
+ */
+static atomic_word *mark_leaves(struct place at, uintptr_t word, struct pass *pass)
+{
+    for (; at.leaving != (uintptr_t)at.slot; at.slot++) {
+        uintptr_t held = word_load_seq_cst(at.slot); /* C3: pairs with S3 in children.c */
+        if (held & (SLOT_LINK | SLOT_CALLBACK))
+            break;
+        look_ahead(at.slot);
+        struct canopy_ctx *child = slot_ctx(held);
+        if (!child)
+            continue;
+        if (unlikely(((child->parent & PARENT_KIND_MASK) ^ KIND_CANCEL) |
+                     word_load_relaxed(&child->slot0) |
+                     (word_load_relaxed(&child->link) ^ SLOT_END)))
+            break;
+        /* If it has got children by now the walk meets it once more, done already. */
+        if (unlikely(!mark_child(child, word, pass)))
+            break;
+    }
+    return at.slot;
 }
 
 /* Everything below `top`, which is marked. Inside a read section. */
@@ -249,6 +284,8 @@ static void walk(struct canopy_ctx *top, struct pass *pass)
     uintptr_t word = word_below(ctx);
     bool complete = true;
     for (;;) {
+        if (at.in_block)
+            at.slot = mark_leaves(at, word, pass);
         /* A leaf that its owner lets go of just now; nobody can tell whether it was done. */
         if (unlikely(at.leaving == (uintptr_t)at.slot) &&
             children_leaving(at.slot) == (uintptr_t)at.slot) {
@@ -256,8 +293,6 @@ static void walk(struct canopy_ctx *top, struct pass *pass)
             continue;
         }
         uintptr_t held = word_load_seq_cst(at.slot); /* C3: pairs with S3 in children.c */
-        if (at.in_block && at.slot < at.ahead_end)
-            look_ahead(at.slot + AHEAD);
         if (slot_is_link(held)) {
             at = next_row(ctx, held);
             if (at.slot)
