@@ -68,6 +68,7 @@ static void *clock_main(void *unused)
         int64_t next_ns = expire_all(&pass);
         rcu_read_end();
         deliver(&pass, worker_push);
+        worker_wake();
         if (clock_signals_done)
             clock_signals_done();
         futex_wait(&kicks.value, seen, next_ns);

@@ -82,9 +82,19 @@ static void wake(void)
     futex_wake_all(&advance);
 }
 
+static bool pushed; /* since the last worker_wake; the clock's */
+
 void worker_push(struct canopy_callback *record)
 {
     handoff_push(&callbacks, record_node(record));
+    pushed = true;
+}
+
+void worker_wake(void)
+{
+    if (!pushed)
+        return;
+    pushed = false;
     wake();
 }
 

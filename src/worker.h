@@ -14,8 +14,12 @@ int worker_start_locked(void);
 /* thread_self of it, 0 while it does not run: who will run what worker_push takes. */
 uint64_t worker_self(void);
 
-/* Hands a claimed callback over. Lock-free. */
+/*
+ * Hands a claimed callback over, and has the worker run all that were: one wake for
+ * many. Both on the clock's thread only; lock-free.
+ */
 void worker_push(struct canopy_callback *record);
+void worker_wake(void);
 
 void worker_init(void);
 void worker_fork_child(void);
