@@ -6,6 +6,13 @@
  * Its sleep: D3 resets `due_ns` (the fourth level of bounds, see deadline.c) and
  * looks at the domains; who lowers it afterwards advances `kicks`, which the
  * thread has read before D3, so it does not fall asleep over it.
+ *
+ * It shares its CPU. Much that is due at once is worked through in short turns, with
+ * pauses in which others run, callbacks too, and grace periods end. All that was due
+ * when the first of them began is done before a later time is looked at, so that
+ * whatever comes due meanwhile makes nobody wait for ever. The pause also lets what
+ * comes due in quick succession gather, as each turn makes every thread of the
+ * process fence.
  */
 #include "clock.h"
 
@@ -13,6 +20,10 @@
 #include <sys/prctl.h>
 
 #include "worker.h"
+
+/* A turn: at most so many groups of 64 contexts. */
+#define TURN_GROUPS 64
+#define PAUSE_NS    (NS_PER_SECOND / 5000)
 
 static atomic_i64 due_ns = {CANOPY_NEVER};
 static atomic_u32 kicks;
@@ -33,19 +44,19 @@ void clock_hasten(int64_t by_ns)
         clock_kick();
 }
 
-/* Everything that is due in all domains of this clock; when to look again. */
-static int64_t expire_all(struct pass *pass)
+/* A turn at what is due in all domains of this clock; when to look again. */
+static int64_t expire_all(int64_t now_ns, struct pass *pass)
 {
     i64_exchange_seq_cst(&due_ns, CANOPY_NEVER); /* D3, three levels up */
     int64_t next_ns = CANOPY_NEVER;
-    int64_t now_ns = clock_now_ns();
+    unsigned groups = TURN_GROUPS;
     struct domain *domain = &default_domain;
     for (; domain; domain = (struct domain *)word_load_acquire(&domain->next)) { /* P1 */
         if (domain->host_clock)
             continue;
         int64_t domain_ns = i64_load_seq_cst(&domain->due_ns); /* D4, three levels up */
-        if (domain_ns <= now_ns + HORIZON_NS)
-            domain_ns = expire_domain(domain, now_ns, now_ns + HORIZON_NS, pass);
+        if (domain_ns <= now_ns && groups > 0)
+            domain_ns = expire_domain(domain, now_ns, &groups, pass);
         if (domain_ns < next_ns)
             next_ns = domain_ns;
     }
@@ -58,20 +69,23 @@ static void *clock_main(void *unused)
     (void)unused;
     /* The kernel's default would add 50 us to every sleep. */
     prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
-    for (;;) {
+    for (int64_t now_ns = 0, next_ns = CANOPY_NEVER;;) {
         struct pass pass;
         uint32_t seen = u32_load_acquire(&kicks);
         pass_init(&pass, worker_self());
         if (clock_poll_signals)
             clock_poll_signals(&pass);
+        if (next_ns > now_ns) /* else there is something left */
+            now_ns = clock_now_ns();
         rcu_read_begin();
-        int64_t next_ns = expire_all(&pass);
+        next_ns = expire_all(now_ns, &pass);
         rcu_read_end();
         deliver(&pass, worker_push);
         worker_wake();
         if (clock_signals_done)
             clock_signals_done();
-        futex_wait(&kicks.value, seen, next_ns);
+        int64_t rested_ns = clock_now_ns() + PAUSE_NS;
+        futex_wait(&kicks.value, seen, next_ns > rested_ns ? next_ns : rested_ns);
     }
     return NULL;
 }

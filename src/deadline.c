@@ -19,6 +19,8 @@
  *   The clock's is the heavy one, once for all that it looks at in a turn; where
  *   the kernel has none D1 is seq_cst. Each level above pairs with the one below in
  *   the same way, the lowering of a bound, seq_cst, taking the place of D1.
+ *   A turn may be limited: D3 leaves the bounds of what it has no room for as they
+ *   are, due, and so are then those above them.
  *
  * The clock looks at lines that may be free, or reborn. A free line's deadline is
  * NEVER; it is set to that before the slot is let go (ctx.c), and armed after the
@@ -340,13 +342,15 @@ static bool is_clocked(const struct slab *slab)
 }
 
 /* D3 in a slab of which something is due; its groups of which something is are noted. */
-static void reset_slab(struct slab *slab, int64_t horizon_ns)
+static void reset_slab(struct slab *slab, int64_t horizon_ns, unsigned *groups)
 {
     slab->reset_groups = 0;
     i64_exchange_seq_cst(&slab->due_ns, CANOPY_NEVER); /* D3, one level up */
     for (unsigned group = 0; group < SLAB_GROUPS; group++) {
-        if (i64_load_seq_cst(&slab->group_due_ns[group]) > horizon_ns) /* D4, one level up */
+        if (*groups == 0 ||
+            i64_load_seq_cst(&slab->group_due_ns[group]) > horizon_ns) /* D4, one level up */
             continue;
+        --*groups;
         i64_exchange_seq_cst(&slab->group_due_ns[group], CANOPY_NEVER); /* D3: pairs with D2 */
         slab->reset_groups |= 1U << group;
     }
@@ -365,10 +369,15 @@ static int64_t expire_slab(struct slab *slab, struct batch *batch)
     return next_ns;
 }
 
-int64_t expire_domain(struct domain *domain, int64_t now_ns, int64_t horizon_ns, struct pass *pass)
+int64_t expire_domain(struct domain *domain, int64_t now_ns, unsigned *groups, struct pass *pass)
 {
     struct batch batch = {.now_ns = now_ns, .pass = pass};
+    int64_t horizon_ns = now_ns;
     int64_t next_ns = CANOPY_NEVER;
+    if (now_ns - domain->looked_ahead_ns >= HORIZON_NS) {
+        domain->looked_ahead_ns = now_ns;
+        horizon_ns = saturating_add(now_ns, HORIZON_NS);
+    }
     i64_exchange_seq_cst(&domain->due_ns, CANOPY_NEVER); /* D3, two levels up */
     struct slab *reset = NULL;
     struct slab *slab =
@@ -377,8 +386,8 @@ int64_t expire_domain(struct domain *domain, int64_t now_ns, int64_t horizon_ns,
         if (!is_clocked(slab))
             continue;
         int64_t due_ns = i64_load_seq_cst(&slab->due_ns); /* D4, two levels up */
-        if (due_ns <= horizon_ns) {
-            reset_slab(slab, horizon_ns);
+        if (due_ns <= horizon_ns && *groups > 0) {
+            reset_slab(slab, horizon_ns, groups);
             slab->reset_next = reset;
             reset = slab;
         } else {

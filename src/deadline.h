@@ -9,19 +9,21 @@
 
 /*
  * A bound that comes due is mostly a timeout that was disarmed long ago. To look
- * a little ahead makes one look tighten all those of the next moments.
+ * so far ahead makes one look tighten all those of the next moments. Once in as long:
+ * where deadlines fire, the bounds ahead are exact, and are looked at in vain.
  */
-#define HORIZON_NS (NS_PER_SECOND / 100)
+#define HORIZON_NS (NS_PER_SECOND / 50)
 
 /* Lowers a bound to `due_ns`; true when it was above. */
 bool bound_lower(atomic_i64 *bound, int64_t due_ns);
 
 /*
- * Ends what is due in a domain at `now_ns`; `pass` gathers the records. Bounds up
- * to `horizon_ns` are looked at, and made exact. Returns a time by which to look
- * again. One caller at a time for each domain; inside a read section.
+ * Ends what is due in a domain at `now_ns`; `pass` gathers the records. Looks at no
+ * more than `*groups` groups, and takes off those that it looked at: what there was
+ * no time for stays due. Returns a time by which to look again. One caller at a time
+ * for each domain; inside a read section.
  */
-int64_t expire_domain(struct domain *domain, int64_t now_ns, int64_t horizon_ns, struct pass *pass);
+int64_t expire_domain(struct domain *domain, int64_t now_ns, unsigned *groups, struct pass *pass);
 
 /* Wakes the clock's thread for something due at `due_ns`. In clock.c. */
 void clock_hasten(int64_t due_ns);

@@ -49,13 +49,14 @@ struct domain {
     struct heap *heaps; /* under library_lock */
     /* Heaps of before a fork: freed with the domain, no more. */
     struct heap *inherited_heaps;
-    atomic_word slabs;  /* changed under library_lock, read in read sections */
-    atomic_word next;   /* all domains: likewise */
-    atomic_u64 live;    /* contexts; counted where max_live is set */
-    atomic_u64 retired; /* slabs and blocks that wait for a grace period */
-    atomic_i64 now_ns;  /* the host's clock */
-    atomic_word inbox;  /* of the loop that drives it, or NULL; see inbox.h */
-    atomic_i64 due_ns;  /* no context is due before; see deadline.c */
+    atomic_word slabs;       /* changed under library_lock, read in read sections */
+    atomic_word next;        /* all domains: likewise */
+    atomic_u64 live;         /* contexts; counted where max_live is set */
+    atomic_u64 retired;      /* slabs and blocks that wait for a grace period */
+    atomic_i64 now_ns;       /* the host's clock */
+    atomic_word inbox;       /* of the loop that drives it, or NULL; see inbox.h */
+    atomic_i64 due_ns;       /* no context is due before; see deadline.c */
+    int64_t looked_ahead_ns; /* the clock's: when it last did */
 };
 
 struct slab {

@@ -3,6 +3,7 @@
  * (pool.h) with one context that has no parent.
  */
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 
 #include "deadline.h"
@@ -106,8 +107,9 @@ int canopy_root_advance(canopy_ctx *root, int64_t now_ns, int64_t *next_ns)
     pass_init(&pass, thread_self());
     int64_t due_ns = i64_load_seq_cst(&domain->due_ns);
     if (due_ns <= now_ns) {
+        unsigned all = UINT_MAX;
         rcu_read_begin();
-        expire_domain(domain, now_ns, saturating_add(now_ns, HORIZON_NS), &pass);
+        expire_domain(domain, now_ns, &all, &pass);
         rcu_read_end();
         deliver(&pass, NULL);
         due_ns = i64_load_seq_cst(&domain->due_ns); /* callbacks may have armed */

@@ -87,6 +87,26 @@ TEST(p18_never_done_before_its_deadline)
     fixture_close(&f);
 }
 
+/* More than the clock takes on in one turn. */
+TEST(p18_all_that_are_due_at_once_end)
+{
+    enum { CONTEXTS = 20000 };
+    struct fixture f;
+    fixture_open(&f, CANOPY_CLOCK_LIBRARY);
+    canopy_ctx **all = malloc(CONTEXTS * sizeof *all);
+    assert_non_null(all);
+    int64_t deadline_ns = now_ns() + MILLISECONDS(100);
+    for (size_t i = 0; i < CONTEXTS; i++)
+        all[i] = canopy_with_deadline(f.root, deadline_ns);
+    for (size_t i = 0; i < CONTEXTS; i++) {
+        assert_true(canopy_wait(all[i], now_ns() + SOON));
+        assert_ended(all[i], -ETIMEDOUT, CANOPY_DEADLINE_EXCEEDED);
+        canopy_release(all[i]);
+    }
+    free(all);
+    fixture_close(&f);
+}
+
 /* ----------------------------------- 18: seen by everybody, polled by nobody */
 
 TEST(p18_expiry_reaches_a_waiter)
