@@ -3,7 +3,7 @@
  * context on a signal), sleeps until the least bound of all domains, and never
  * runs user code.
  *
- * Its sleep: D3 resets `due_ns` (the fourth level of bounds, see deadline.c) and
+ * Its sleep: D3 resets `due_ns` (the fifth level of bounds, see deadline.c) and
  * looks at the domains; who lowers it afterwards advances `kicks`, which the
  * thread has read before D3, so it does not fall asleep over it.
  *
@@ -47,14 +47,14 @@ void clock_hasten(int64_t by_ns)
 /* A turn at what is due in all domains of this clock; when to look again. */
 static int64_t expire_all(int64_t now_ns, struct pass *pass)
 {
-    i64_exchange_seq_cst(&due_ns, CANOPY_NEVER); /* D3, three levels up */
+    i64_exchange_seq_cst(&due_ns, CANOPY_NEVER); /* D3, four levels up */
     int64_t next_ns = CANOPY_NEVER;
     unsigned groups = TURN_GROUPS;
     struct domain *domain = &default_domain;
     for (; domain; domain = (struct domain *)word_load_acquire(&domain->next)) { /* P1 */
         if (domain->host_clock)
             continue;
-        int64_t domain_ns = i64_load_seq_cst(&domain->due_ns); /* D4, three levels up */
+        int64_t domain_ns = i64_load_seq_cst(&domain->due_ns); /* D4, four levels up */
         if (domain_ns <= now_ns && groups > 0)
             domain_ns = expire_domain(domain, now_ns, &groups, pass);
         if (domain_ns < next_ns)

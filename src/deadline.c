@@ -2,11 +2,11 @@
  * deadline.c - deadlines are data, not registrations.
  *
  * A deadline is a field of the context. Who must find the next one finds it
- * through lower bounds on three levels: for 64 lines of a slab (a group), for a
- * slab, for a domain; the clock's thread keeps a fourth over all domains. To arm
- * is to store the deadline and to lower those bounds that are above it, which
- * for a timeout later than its neighbours' is none: a store and a compare. To
- * disarm is nothing: a bound may be too low, and costs a look.
+ * through lower bounds on four levels: for 64 lines of a slab (a group), for a
+ * slab, for a shelf of slabs (shelf.h), for a domain; the clock's thread keeps a fifth
+ * over all domains. To arm is to store the deadline and to lower those bounds that are above it,
+ * which for a timeout later than its neighbours' is none: a store and a compare. To disarm is
+ * nothing: a bound may be too low, and costs a look.
  *
  *   arm     D1: store the deadline                          fence_light
  *           D2: load the bound above, lower it if need be; next level
@@ -118,7 +118,9 @@ static __attribute__((noinline)) struct canopy_ctx *announce_earlier(struct cano
 {
     struct slab *slab = slab_of(ctx);
     struct domain *domain = slab->domain;
-    if (!bound_lower(group_bound(slab, ctx), due_ns) || !bound_lower(&slab->due_ns, due_ns) ||
+    if (!bound_lower(group_bound(slab, ctx), due_ns) ||
+        !bound_lower(&slab->place->due_ns, due_ns) ||
+        !bound_lower(&shelf_of(slab->place)->due_ns, due_ns) ||
         !bound_lower(&domain->due_ns, due_ns))
         return ctx;
     if (domain->host_clock)
@@ -341,19 +343,52 @@ static bool is_clocked(const struct slab *slab)
     return slab->class == CLASS_CTX && !slab_is_inherited(slab);
 }
 
+/* What a turn has yet to do: the groups that it may still look at, the slabs that it will. */
+struct turn {
+    int64_t horizon_ns;
+    unsigned *groups;
+    struct slab *reset;
+};
+
+static bool is_for(const struct turn *turn, int64_t due_ns)
+{
+    return due_ns <= turn->horizon_ns && *turn->groups > 0;
+}
+
 /* D3 in a slab of which something is due; its groups of which something is are noted. */
-static void reset_slab(struct slab *slab, int64_t horizon_ns, unsigned *groups)
+static void reset_slab(struct slab *slab, struct turn *turn)
 {
     slab->reset_groups = 0;
-    i64_exchange_seq_cst(&slab->due_ns, CANOPY_NEVER); /* D3, one level up */
+    slab->reset_next = turn->reset;
+    turn->reset = slab;
     for (unsigned group = 0; group < SLAB_GROUPS; group++) {
-        if (*groups == 0 ||
-            i64_load_seq_cst(&slab->group_due_ns[group]) > horizon_ns) /* D4, one level up */
+        if (!is_for(turn, i64_load_seq_cst(&slab->group_due_ns[group]))) /* D4, one level up */
             continue;
-        --*groups;
+        --*turn->groups;
         i64_exchange_seq_cst(&slab->group_due_ns[group], CANOPY_NEVER); /* D3: pairs with D2 */
         slab->reset_groups |= 1U << group;
     }
+}
+
+/* D3 on a shelf of which something is due. A time by which to look at the rest of it. */
+static int64_t reset_shelf(struct shelf *shelf, struct turn *turn)
+{
+    int64_t next_ns = CANOPY_NEVER;
+    i64_exchange_seq_cst(&shelf->due_ns, CANOPY_NEVER); /* D3, two levels up */
+    uint32_t opened = u32_load_seq_cst(&shelf->opened); /* P3: pairs with shelf_put */
+    for (struct shelf_place *place = shelf->places; place < shelf->places + opened; place++) {
+        int64_t due_ns = i64_load_seq_cst(&place->due_ns); /* D4, two levels up */
+        if (!is_for(turn, due_ns)) {
+            next_ns = least_ns(next_ns, due_ns);
+            continue;
+        }
+        i64_exchange_seq_cst(&place->due_ns, CANOPY_NEVER); /* D3, one level up */
+        struct slab *slab = shelf_slab(place);
+        if (slab && is_clocked(slab))
+            reset_slab(slab, turn);
+    }
+    bound_lower(&shelf->due_ns, next_ns);
+    return next_ns;
 }
 
 static int64_t expire_slab(struct slab *slab, struct batch *batch)
@@ -365,38 +400,30 @@ static int64_t expire_slab(struct slab *slab, struct batch *batch)
         else
             next_ns = least_ns(next_ns, i64_load_seq_cst(&slab->group_due_ns[group]));
     }
-    bound_lower(&slab->due_ns, next_ns);
+    bound_lower(&slab->place->due_ns, next_ns);
+    bound_lower(&shelf_of(slab->place)->due_ns, next_ns);
     return next_ns;
 }
 
 int64_t expire_domain(struct domain *domain, int64_t now_ns, unsigned *groups, struct pass *pass)
 {
     struct batch batch = {.now_ns = now_ns, .pass = pass};
-    int64_t horizon_ns = now_ns;
+    struct turn turn = {.horizon_ns = now_ns, .groups = groups};
     int64_t next_ns = CANOPY_NEVER;
     if (now_ns - domain->looked_ahead_ns >= HORIZON_NS) {
         domain->looked_ahead_ns = now_ns;
-        horizon_ns = saturating_add(now_ns, HORIZON_NS);
+        turn.horizon_ns = saturating_add(now_ns, HORIZON_NS);
     }
-    i64_exchange_seq_cst(&domain->due_ns, CANOPY_NEVER); /* D3, two levels up */
-    struct slab *reset = NULL;
-    struct slab *slab =
-        (struct slab *)word_load_acquire(&domain->slabs); /* P1: pairs with slab_new */
-    for (; slab; slab = slab_next(slab)) {
-        if (!is_clocked(slab))
-            continue;
-        int64_t due_ns = i64_load_seq_cst(&slab->due_ns); /* D4, two levels up */
-        if (due_ns <= horizon_ns && *groups > 0) {
-            reset_slab(slab, horizon_ns, groups);
-            slab->reset_next = reset;
-            reset = slab;
-        } else {
-            next_ns = least_ns(next_ns, due_ns);
-        }
+    i64_exchange_seq_cst(&domain->due_ns, CANOPY_NEVER); /* D3, three levels up */
+    for (struct shelf *shelf = shelf_first(domain); shelf; shelf = shelf_next(shelf)) {
+        int64_t due_ns = i64_load_seq_cst(&shelf->due_ns); /* D4, three levels up */
+        if (is_for(&turn, due_ns))
+            due_ns = reset_shelf(shelf, &turn);
+        next_ns = least_ns(next_ns, due_ns);
     }
-    if (reset && fence_is_asymmetric)
+    if (turn.reset && fence_is_asymmetric)
         fence_heavy(); /* between D3 and D4 */
-    for (slab = reset; slab; slab = slab->reset_next)
+    for (struct slab *slab = turn.reset; slab; slab = slab->reset_next)
         next_ns = least_ns(next_ns, expire_slab(slab, &batch));
     batch_expire(&batch);
     bound_lower(&domain->due_ns, next_ns);

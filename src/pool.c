@@ -18,12 +18,6 @@ static const uint32_t class_bytes[CLASS_COUNT] = {CACHE_LINE, CACHE_LINE, BLOCK_
 /* A few empty slabs stay, so that an ebb that a flood follows does not give and take. */
 #define EMPTY_SLABS_KEPT 4
 
-/*
- * A slab is a little short of its alignment, so that malloc's own header shares its
- * last page; and small enough that glibc does not map each on its own.
- */
-#define SLAB_ALLOCATED_BYTES (SLAB_BYTES - CACHE_LINE)
-
 static void *default_allocate(void *user, size_t align_bytes, size_t size_bytes)
 {
     (void)user;
@@ -106,18 +100,14 @@ static struct slab *slab_new(struct heap *heap, enum object_class class)
     uint32_t align_bytes = class_bytes[class];
     u32_store_relaxed(&slab->fresh_bytes, (uint32_t)((SLAB_HEADER_BYTES + align_bytes - 1) /
                                                      align_bytes * align_bytes));
-    i64_store_relaxed(&slab->due_ns, CANOPY_NEVER);
     for (unsigned i = 0; i < SLAB_GROUPS; i++)
         i64_store_relaxed(&slab->group_due_ns[i], CANOPY_NEVER);
+    if (!shelf_put(domain, slab)) {
+        domain->release(domain->user, slab, SLAB_BYTES, SLAB_ALLOCATED_BYTES);
+        return NULL;
+    }
     avail_add(&heap->pools[class], slab);
     heap->pools[class].empty_slabs++;
-    pthread_mutex_lock(&library_lock);
-    struct slab *first = (struct slab *)word_load_relaxed(&domain->slabs);
-    word_store_relaxed(&slab->domain_next, (uintptr_t)first);
-    if (first)
-        first->domain_previous = slab;
-    word_store_release(&domain->slabs, (uintptr_t)slab); /* P1: pairs with the clock's walk */
-    pthread_mutex_unlock(&library_lock);
     return slab;
 }
 
@@ -125,15 +115,7 @@ static void slab_retire(struct slab *slab)
 {
     struct domain *domain = slab->domain;
     avail_remove(&slab->heap->pools[slab->class], slab);
-    pthread_mutex_lock(&library_lock);
-    struct slab *next = (struct slab *)word_load_relaxed(&slab->domain_next);
-    if (slab->domain_previous)
-        word_store_relaxed(&slab->domain_previous->domain_next, (uintptr_t)next);
-    else
-        word_store_relaxed(&domain->slabs, (uintptr_t)next);
-    if (next)
-        next->domain_previous = slab->domain_previous;
-    pthread_mutex_unlock(&library_lock);
+    shelf_take(slab);
     domain_hold(domain);
     rcu_retire(&slab_queue, &slab->retired);
 }
@@ -423,12 +405,7 @@ static void heaps_append(struct heap **list, struct heap *tail)
 
 void domain_free_memory(struct domain *domain)
 {
-    struct slab *slab = (struct slab *)word_load_relaxed(&domain->slabs);
-    while (slab) {
-        struct slab *next = (struct slab *)word_load_relaxed(&slab->domain_next);
-        domain->release(domain->user, slab, SLAB_BYTES, SLAB_ALLOCATED_BYTES);
-        slab = next;
-    }
+    shelf_free_all(domain);
     heaps_append(&domain->heaps, domain->inherited_heaps);
     for (struct heap *heap = domain->heaps, *next; heap; heap = next) {
         next = heap->next;
@@ -447,7 +424,7 @@ void pool_fork_child(void)
             word_store_relaxed(&heap->leaving, 0); /* its thread is gone, wherever it was */
         heaps_append(&d->inherited_heaps, d->heaps);
         d->heaps = NULL;
-        i64_store_relaxed(&d->due_ns, CANOPY_NEVER);
+        shelf_reset(d);
         u64_store_relaxed(&d->retired, 0); /* rcu_fork_child forgets what was under way */
     }
     tls_heap = NULL;

@@ -23,6 +23,7 @@
 
 #include "base.h"
 #include "rcu.h"
+#include "shelf.h"
 
 enum object_class {
     CLASS_CTX,   /* struct canopy_ctx, one line; the clock scans these */
@@ -33,6 +34,12 @@ enum object_class {
 
 #define SLAB_BYTES  32768
 #define BLOCK_BYTES 512
+
+/*
+ * A slab is a little short of its alignment, so that malloc's own header shares its
+ * last page; and small enough that glibc does not map each on its own.
+ */
+#define SLAB_ALLOCATED_BYTES (SLAB_BYTES - CACHE_LINE)
 
 /* Slots of the deadline bounds in a slab: one for each 64 lines of it. */
 #define SLAB_GROUPS    (SLAB_BYTES / CACHE_LINE / 64)
@@ -49,14 +56,15 @@ struct domain {
     struct heap *heaps; /* under library_lock */
     /* Heaps of before a fork: freed with the domain, no more. */
     struct heap *inherited_heaps;
-    atomic_word slabs;       /* changed under library_lock, read in read sections */
-    atomic_word next;        /* all domains: likewise */
-    atomic_u64 live;         /* contexts; counted where max_live is set */
-    atomic_u64 retired;      /* slabs and blocks that wait for a grace period */
-    atomic_i64 now_ns;       /* the host's clock */
-    atomic_word inbox;       /* of the loop that drives it, or NULL; see inbox.h */
-    atomic_i64 due_ns;       /* no context is due before; see deadline.c */
-    int64_t looked_ahead_ns; /* the clock's: when it last did */
+    atomic_word shelves;        /* of slabs: changed under library_lock, read in read sections */
+    struct shelf_place *vacant; /* places that a slab has left; under library_lock */
+    atomic_word next;           /* all domains: likewise */
+    atomic_u64 live;            /* contexts; counted where max_live is set */
+    atomic_u64 retired;         /* slabs and blocks that wait for a grace period */
+    atomic_i64 now_ns;          /* the host's clock */
+    atomic_word inbox;          /* of the loop that drives it, or NULL; see inbox.h */
+    atomic_i64 due_ns;          /* no context is due before; see deadline.c */
+    int64_t looked_ahead_ns;    /* the clock's: when it last did */
 };
 
 struct slab {
@@ -65,8 +73,7 @@ struct slab {
     struct heap *heap;
     uint32_t class;
     uint32_t fork_generation; /* slabs from before a fork are inherited */
-    atomic_word domain_next;
-    struct slab *domain_previous; /* under library_lock */
+    struct shelf_place *place;
     struct handoff_node retired;
     /* The owner's. */
     struct slab *avail_next __attribute__((aligned(CACHE_LINE)));
@@ -75,10 +82,10 @@ struct slab {
     uint32_t used;
     atomic_u32 fresh_bytes; /* objects from here on were never used */
     bool is_avail;
+    /* The clock's, for one turn. */
+    uint32_t reset_groups;
+    struct slab *reset_next;
     /* Lower bounds of the deadlines within, see deadline.c. */
-    atomic_i64 due_ns __attribute__((aligned(CACHE_LINE)));
-    uint32_t reset_groups;   /* the clock's, for one pass */
-    struct slab *reset_next; /* likewise */
     atomic_i64 group_due_ns[SLAB_GROUPS] __attribute__((aligned(CACHE_LINE)));
 };
 
@@ -172,11 +179,6 @@ static inline struct heap *heap_peek(struct domain *domain)
 static inline struct slab *slab_of(const void *object)
 {
     return (struct slab *)((uintptr_t)object & ~(uintptr_t)(SLAB_BYTES - 1));
-}
-
-static inline struct slab *slab_next(const struct slab *slab)
-{
-    return (struct slab *)word_load_acquire(&slab->domain_next); /* P1: pairs with slab_new */
 }
 
 static inline bool slab_is_inherited(const struct slab *slab)

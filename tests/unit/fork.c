@@ -326,6 +326,21 @@ TEST(p40_inherited_deadlines_fire_nothing_in_the_child)
     inherited_end(&tree);
 }
 
+static void outlast_an_inherited_deadline(void *arg)
+{
+    (void)arg;
+    canopy_ctx *later = canopy_with_timeout(canopy_background(), MILLISECONDS(150));
+    require(later && canopy_wait(later, now_ns() + SOON));
+    canopy_release(later);
+}
+
+TEST(p40_a_deadline_later_than_an_inherited_one_fires_in_the_child)
+{
+    canopy_ctx *earlier = canopy_with_timeout(canopy_background(), MILLISECONDS(100));
+    in_child(outlast_an_inherited_deadline, NULL);
+    canopy_end(earlier);
+}
+
 static void raise_the_parents_signal(void *arg)
 {
     (void)arg;
