@@ -115,7 +115,7 @@ static inline uintptr_t ctx_registered(struct canopy_ctx *parent, atomic_word *s
     return ctx_state_seq_cst(parent); /* C4: pairs with C1 */
 }
 
-/* Before the slot is let go: the clock looks at what is armed (deadline.c, D4). */
+/* Before the slot is let go: the clock looks at what is armed (expire.c, D4). */
 static inline void ctx_disarm(struct canopy_ctx *ctx)
 {
     i64_store_relaxed(&ctx->deadline, CANOPY_NEVER);

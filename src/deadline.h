@@ -14,6 +14,13 @@
  */
 #define HORIZON_NS (NS_PER_SECOND / 50)
 
+/* The context's own, also once it has fired. */
+static inline int64_t deadline_of(const struct canopy_ctx *ctx)
+{
+    int64_t word = i64_load_acquire(&ctx->deadline);
+    return word < 0 ? ~word : word;
+}
+
 /* Lowers a bound to `due_ns`; true when it was above. */
 bool bound_lower(atomic_i64 *bound, int64_t due_ns);
 
@@ -24,6 +31,12 @@ bool bound_lower(atomic_i64 *bound, int64_t due_ns);
  * for each domain; inside a read section.
  */
 int64_t expire_domain(struct domain *domain, int64_t now_ns, unsigned *groups, struct pass *pass);
+
+/*
+ * Ends `ctx` for what is due at `now_ns` on the way up, if anything is. Repeats
+ * only when somebody moved that deadline meanwhile.
+ */
+void expire_one(struct canopy_ctx *ctx, int64_t now_ns, struct pass *pass);
 
 /* Wakes the clock's thread for something due at `due_ns`. In clock.c. */
 void clock_hasten(int64_t due_ns);
