@@ -26,8 +26,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CANOPY_VERSION_MAJOR 0
-#define CANOPY_VERSION_MINOR 1
+/*
+ * The version of this header. The library's soname has the major number, and each
+ * name that the library exports, as its symbol version, the release that brought it.
+ */
+#define CANOPY_VERSION_MAJOR 1
+#define CANOPY_VERSION_MINOR 0
 #define CANOPY_VERSION_PATCH 0
 
 #if defined(__GNUC__)
