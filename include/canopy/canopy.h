@@ -34,6 +34,7 @@
 #define CANOPY_VERSION_MINOR 0
 #define CANOPY_VERSION_PATCH 0
 
+/* Marks what the library exports, and results that are not to be dropped. */
 #if defined(__GNUC__)
 #define CANOPY_API      __attribute__((visibility("default")))
 #define CANOPY_MUST_USE __attribute__((warn_unused_result))
@@ -107,7 +108,7 @@ extern CANOPY_API const canopy_cause canopy_cause_deadline_exceeded;
  */
 CANOPY_API const canopy_ctx *canopy_background(void);
 
-/* The same, for a place that has not decided yet which context to take. */
+/* canopy_background for a place that has not decided yet which context to take. */
 CANOPY_API const canopy_ctx *canopy_todo(void);
 
 /* Who drives the deadlines of a root. */
@@ -192,7 +193,10 @@ CANOPY_API CANOPY_MUST_USE canopy_ctx *canopy_with_deadline(const canopy_ctx *pa
 CANOPY_API CANOPY_MUST_USE canopy_ctx *canopy_with_timeout(const canopy_ctx *parent,
                                                            int64_t timeout_ns);
 
-/* As above, with a cause to report on expiry; NULL: CANOPY_DEADLINE_EXCEEDED. */
+/*
+ * canopy_with_deadline and canopy_with_timeout with a cause to report on expiry;
+ * NULL: CANOPY_DEADLINE_EXCEEDED.
+ */
 CANOPY_API CANOPY_MUST_USE canopy_ctx *canopy_with_deadline_cause(const canopy_ctx *parent,
                                                                   int64_t deadline_ns,
                                                                   const canopy_cause *cause);
@@ -244,7 +248,7 @@ CANOPY_API CANOPY_MUST_USE canopy_ctx *canopy_with_signals(const canopy_ctx *par
  */
 CANOPY_API bool canopy_cancel(canopy_ctx *ctx);
 
-/* The same with a cause of the caller's; NULL: CANOPY_CANCELED. */
+/* canopy_cancel with a cause of the caller's; NULL: CANOPY_CANCELED. */
 CANOPY_API bool canopy_cancel_cause(canopy_ctx *ctx, const canopy_cause *cause);
 
 /*
@@ -278,6 +282,7 @@ CANOPY_API void canopy_release(const canopy_ctx *ctx);
 CANOPY_API void canopy_end(canopy_ctx *ctx);
 
 #if defined(__GNUC__)
+/* What CANOPY_AUTO calls. */
 static inline void canopy_auto_end(canopy_ctx **ctx)
 {
     canopy_end(*ctx);
@@ -321,7 +326,7 @@ CANOPY_API int canopy_err_at(const canopy_ctx *ctx, int64_t now_ns);
 /* The value bound to `key` by the nearest layer, or NULL. Iterative, O(depth). */
 CANOPY_API void *canopy_value(const canopy_ctx *ctx, const canopy_key *key);
 
-/* Tells absent (false, `*value` untouched) from bound to NULL (true). */
+/* canopy_value that tells absent (false, `*value` untouched) from bound to NULL (true). */
 CANOPY_API bool canopy_lookup(const canopy_ctx *ctx, const canopy_key *key, void **value);
 
 /* ------------------------------------------------------------------- wait */

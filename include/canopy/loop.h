@@ -101,7 +101,10 @@ CANOPY_API int canopy_loop_fd(const canopy_loop *loop);
  */
 CANOPY_API int64_t canopy_loop_timeout_ns(canopy_loop *loop, int64_t now_ns);
 
-/* The same as poll, epoll_wait and their like take it: milliseconds, rounded up, or -1. */
+/*
+ * What canopy_loop_timeout_ns answered as poll, epoll_wait and their like take it:
+ * milliseconds, rounded up, or -1.
+ */
 static inline int canopy_loop_timeout_ms(int64_t timeout_ns)
 {
     if (timeout_ns == CANOPY_NEVER)
