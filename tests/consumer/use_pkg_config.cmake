@@ -1,12 +1,7 @@
-# Compiles SOURCE to PROGRAM with COMPILER and the flags that pkg-config gives
-# for canopy in PREFIX, shared or static as KIND says, and runs it.
-
-# The file names the prefix that was configured; PREFIX is another one, and
-# pkg-config's own ways to say so would move liburcu too.
-file(READ ${LIBDIR}/pkgconfig/canopy.pc package)
-string(REGEX REPLACE "^prefix=[^\n]*" "prefix=${PREFIX}" package "${package}")
-file(WRITE ${PROGRAM}.pkgconfig/canopy.pc "${package}")
-set(ENV{PKG_CONFIG_PATH} ${PROGRAM}.pkgconfig)
+# Compiles SOURCE to PROGRAM with COMPILER and the flags that pkg-config gives for
+# canopy as installed below STAGE, shared or static as KIND says, and runs it.
+set(ENV{PKG_CONFIG_PATH} ${LIBDIR}/pkgconfig)
+set(ENV{PKG_CONFIG_SYSROOT_DIR} ${STAGE})
 set(query ${PKG_CONFIG} --cflags --libs)
 set(link -Wl,-rpath,${LIBDIR})
 if(KIND STREQUAL static)
