@@ -52,15 +52,26 @@ int canopy_sleep(const canopy_ctx *ctx, int64_t duration_ns)
     return canopy_wait(ctx, saturating_add(clock_now_ns(), duration_ns)) ? canopy_err(ctx) : 0;
 }
 
-/* The lowest index that is done, or -1. */
+/*
+ * The lowest index that is done, or -1. What was still live when it was looked at may
+ * have ended before what was found done, as a parent does before its child: so those
+ * below are looked at again, until none of them has.
+ */
 static int lowest_done(const canopy_ctx *const ctxs[], size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
+    int lowest = -1;
+    size_t i = 0;
+    while (i < n) {
         uintptr_t state = word_load_seq_cst(&ctx_scope(ctxs[i])->state); /* C4, C6 */
-        if (!state_is_live(state))
-            return (int)i;
+        if (state_is_live(state)) {
+            i++;
+            continue;
+        }
+        lowest = (int)i;
+        n = i;
+        i = 0;
     }
-    return -1;
+    return lowest;
 }
 
 static int wait_wide(const canopy_ctx *const ctxs[], size_t n, int64_t until_ns)

@@ -107,6 +107,21 @@ static void waits_for_any(void)
     CHECK(waited_index < 0 || canopy_done(both[waited_index]));
 }
 
+static void waits_for_parent_and_child(void)
+{
+    const canopy_ctx *both[] = {middle, leaf};
+    waited_index = canopy_wait_any(both, 2, CANOPY_NEVER);
+}
+
+/* The parent is done first: there is no moment at which the child would be the lowest. */
+SCENARIO(wait_any_of_parent_and_child_beside_cancel)
+{
+    make_chain();
+    beside(waits_for_parent_and_child, writes_and_cancels, NULL);
+    CHECK(waited_index == 0);
+    end_all();
+}
+
 static void cancels_leaf(void)
 {
     canopy_cancel(leaf);
