@@ -36,8 +36,8 @@ int main(void)
         return 1;
     canopy_group_go(&group, generate, &group);
 
-    intptr_t n = 0;
-    while (n < 5 && read(numbers[0], &n, sizeof n) == sizeof n)
+    intptr_t n;
+    for (int taken = 0; taken < 5 && read(numbers[0], &n, sizeof n) == sizeof n; taken++)
         printf("consumer: %d\n", (int)n);
 
     canopy_cancel_cause(ctx, CANOPY_CAUSE(0, "five are enough"));
