@@ -1,6 +1,15 @@
 /*
  * generator.c - the first example: a generator starts a child for every number,
  * without end; the consumer takes five and stops, and one cancel ends them all.
+ *
+ * Prints:
+ *     consumer: <number>
+ *     consumer: <number>
+ *     consumer: <number>
+ *     consumer: <number>
+ *     consumer: <number>
+ *     generator: stopped, "five are enough"
+ *     all have ended
  */
 #include <canopy/canopy.h>
 #include <stdint.h>
