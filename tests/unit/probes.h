@@ -40,6 +40,12 @@ static inline void cancel_context(void *ctx)
     canopy_cancel(ctx);
 }
 
+static inline void cancel_after_pause(void *ctx)
+{
+    pause_ns(MILLISECONDS(30));
+    assert_true(canopy_cancel(ctx));
+}
+
 /* A callback that stays inside until it is let go. */
 struct gate {
     atomic_bool entered, open, left;
