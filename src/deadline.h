@@ -14,6 +14,18 @@
  */
 #define HORIZON_NS (NS_PER_SECOND / 50)
 
+/* The host says what time it is; the time that it then is. One caller at a time. */
+static inline int64_t host_tell_ns(struct domain *domain, int64_t now_ns)
+{
+    int64_t before_ns = i64_load_relaxed(&domain->now_ns); /* no other writer */
+    if (now_ns <= before_ns)
+        return before_ns;
+    if (now_ns == CANOPY_NEVER)
+        now_ns--; /* the end of time, at which what is never due is not due either */
+    i64_store_release(&domain->now_ns, now_ns); /* pairs with who counts a timeout from it */
+    return now_ns;
+}
+
 /* The context's own, also once it has fired. */
 static inline int64_t deadline_of(const struct canopy_ctx *ctx)
 {

@@ -24,7 +24,8 @@
  *   only after the owner has woken for another reason. The owner then finds nothing
  *   to read, remembers that something is to come, and reads it later.
  *
- * The owner's own pushes take neither atomics nor a system call. Who pushes or posts
+ * The owner's own pushes take neither atomics nor a system call, but between N2 and
+ * its sleep, where it posts to itself like any other. Who pushes or posts
  * is in a read section from before it knows the inbox; who frees one has waited for
  * a grace period.
  */
@@ -70,7 +71,7 @@ static inline void inbox_push(struct inbox *inbox, struct handoff_node *node)
     inbox->own = node;
 }
 
-/* N1. Tells the owner, unless that is the caller; wakes it if it sleeps. */
+/* N1. Tells the owner, unless that is the caller and awake; wakes it if it sleeps. */
 void inbox_post(struct inbox *inbox);
 
 /* The rest is the owner's. */

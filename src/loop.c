@@ -189,6 +189,15 @@ int64_t canopy_loop_timeout_ns(canopy_loop *loop, int64_t now_ns)
     return sleep_ns;
 }
 
+int canopy_loop_tell_time(canopy_loop *loop, int64_t now_ns)
+{
+    struct canopy_loop_state *state;
+    int err = loop_enter(loop, &state);
+    if (!err && state->root)
+        host_tell_ns(ctx_domain(state->root), now_ns);
+    return err;
+}
+
 static void turn_end(void *arg)
 {
     struct turn *turn = arg;

@@ -98,11 +98,7 @@ int canopy_root_advance(canopy_ctx *root, int64_t now_ns, int64_t *next_ns)
     if (!root || ctx_kind(root) != KIND_ROOT || !ctx_domain(root)->host_clock)
         return -EINVAL;
     struct domain *domain = ctx_domain(root);
-    if (now_ns == CANOPY_NEVER)
-        now_ns--; /* the end of time, at which what is never due is not due either */
-    if (now_ns > i64_load_relaxed(&domain->now_ns))
-        i64_store_release(&domain->now_ns, now_ns);
-    now_ns = i64_load_relaxed(&domain->now_ns);
+    now_ns = host_tell_ns(domain, now_ns);
     struct pass pass;
     pass_init(&pass, thread_self());
     int64_t due_ns = i64_load_seq_cst(&domain->due_ns);

@@ -16,6 +16,7 @@
  *         n = epoll_wait(epoll, events, N, canopy_loop_timeout_ms(sleep_ns));
  *         canopy_loop_run(&loop, now_ns());
  *         ... handle the n events; those on the loop's fd mean nothing more ...
+ *         ... free what callbacks have closed: an event may still have named it ...
  *     }
  *
  * Timeouts under that root count from the time that the loop was last told. Where
@@ -95,7 +96,7 @@ CANOPY_API int canopy_loop_fd(const canopy_loop *loop);
  * How long the loop may sleep from `now_ns` on: nanoseconds, 0 when there is
  * something to run, CANOPY_NEVER when nothing is pending. Ask before each sleep:
  * unless the answer is 0 the loop counts as asleep until its next run, and a
- * callback or an earlier deadline from another thread makes its fd readable. It may
+ * callback or an earlier deadline makes its fd readable. It may
  * be shorter than needed, never longer. Or a negative errno. On the loop's thread;
  * wait-free.
  */
@@ -124,6 +125,14 @@ static inline int canopy_loop_timeout_ms(int64_t timeout_ns)
  * On the loop's thread.
  */
 CANOPY_API int canopy_loop_run(canopy_loop *loop, int64_t now_ns);
+
+/*
+ * Tells the loop the time and runs nothing: timeouts count from it. For loops whose
+ * callbacks run after the sleep and before canopy_loop_run (libuv's, libevent's), and
+ * after long work. Time that goes backwards stands still. 0. On the loop's thread;
+ * wait-free.
+ */
+CANOPY_API int canopy_loop_tell_time(canopy_loop *loop, int64_t now_ns);
 
 /*
  * Runs fn(arg) once on the loop's thread, in canopy_loop_run, after `ctx` is done;

@@ -185,6 +185,29 @@ TEST(loop_fd_is_written_once_for_two_cancels)
     looped_close(&l);
 }
 
+TEST(loop_that_has_asked_is_woken_by_its_own_thread_too)
+{
+    struct looped l;
+    looped_open(&l);
+    struct seen seen = {0};
+    canopy_loop_callback cb = {0};
+    canopy_ctx *ctx = canopy_with_cancel(l.fixture.root);
+    assert_int_equal(canopy_loop_after_func(ctx, &l.loop, &cb, note, &seen), 0);
+    assert_int_equal(canopy_loop_timeout_ns(&l.loop, 0), CANOPY_NEVER);
+    canopy_cancel(ctx);
+    assert_true(is_readable(&l.loop));
+    assert_int_equal(canopy_loop_run(&l.loop, 0), 1);
+    assert_false(is_readable(&l.loop));
+    assert_int_equal(canopy_loop_timeout_ns(&l.loop, 0), CANOPY_NEVER);
+    canopy_ctx *timed = canopy_with_timeout(l.fixture.root, SECONDS(1));
+    assert_true(is_readable(&l.loop));
+    assert_int_equal(canopy_loop_run(&l.loop, 0), 0);
+    assert_false(is_readable(&l.loop));
+    canopy_release(timed);
+    canopy_release(ctx);
+    looped_close(&l);
+}
+
 TEST(loop_stop_is_certain_on_its_thread)
 {
     struct looped l;
@@ -411,6 +434,26 @@ TEST(loop_time_that_runs_backwards_stands_still)
     looped_close(&l);
 }
 
+TEST(loop_told_the_time_counts_from_it_and_runs_nothing)
+{
+    struct looped l;
+    looped_open(&l);
+    canopy_ctx *first = canopy_with_timeout(l.fixture.root, SECONDS(1));
+    assert_int_equal(canopy_loop_tell_time(&l.loop, SECONDS(5)), 0);
+    assert_int_equal(canopy_loop_tell_time(&l.loop, SECONDS(4)), 0);
+    canopy_ctx *second = canopy_with_timeout(l.fixture.root, SECONDS(1));
+    assert_live(first);
+    assert_deadline(second, SECONDS(6));
+    assert_int_equal(canopy_loop_timeout_ns(&l.loop, SECONDS(5)), 0);
+    assert_int_equal(canopy_loop_run(&l.loop, SECONDS(5)), 0);
+    assert_ended(first, -ETIMEDOUT, CANOPY_DEADLINE_EXCEEDED);
+    assert_live(second);
+    assert_int_equal(canopy_loop_tell_time(NULL, 0), -EINVAL);
+    canopy_release(first);
+    canopy_release(second);
+    looped_close(&l);
+}
+
 /* What another thread brings about. */
 struct nearer {
     struct looped *l;
@@ -468,6 +511,7 @@ static void misuse_elsewhere(void *arg)
     struct looped *l = arg;
     assert_int_equal(canopy_loop_run(&l->loop, 0), -EPERM);
     assert_int_equal(canopy_loop_timeout_ns(&l->loop, 0), -EPERM);
+    assert_int_equal(canopy_loop_tell_time(&l->loop, 0), -EPERM);
     assert_int_equal(canopy_loop_close(&l->loop), -EPERM);
 }
 
