@@ -9,9 +9,9 @@
  *     loop_event_dispatch(&adapter);
  *
  * libevent's callbacks run between the sleep and canopy's, where canopy has been told
- * the time of before the sleep. A timeout that is made there would count from then,
- * and end early; make it a deadline:
- * canopy_with_deadline(parent, adapters_deadline_ns(timeout_ns)).
+ * the time of before the sleep. A timeout that is made there counts from then, and ends
+ * early, unless canopy is told first:
+ * canopy_loop_tell_time(&adapter.loop, adapters_now_ns()).
  *
  * By default libevent reads a coarse clock: deadlines are some milliseconds late. A
  * base that is configured with EVENT_BASE_FLAG_PRECISE_TIMER has them within one.

@@ -15,11 +15,11 @@
  * libuv's order within a turn has two consequences:
  *
  *  - Callbacks of I/O run between the sleep and the check, where canopy has been told
- *    the time of before the sleep. A timeout that is made there would count from then,
- *    and end early; make it a deadline:
- *    canopy_with_deadline(parent, adapters_deadline_ns(timeout_ns)).
- *  - The prepare handle that was started last runs first. One that ends contexts is to
- *    be started after this is opened, or what it makes due waits for another event.
+ *    the time of before the sleep. A timeout that is made there counts from then, and
+ *    ends early, unless canopy is told first:
+ *    canopy_loop_tell_time(&adapter.loop, adapters_now_ns()).
+ *  - The prepare handle that was started last runs first. One that ends contexts is best
+ *    started after this is opened; else the fd is written to end a sleep not yet begun.
  */
 #ifndef ADAPTERS_LOOP_UV_H
 #define ADAPTERS_LOOP_UV_H

@@ -14,16 +14,6 @@ static inline int64_t adapters_now_ns(void)
     return now.tv_sec * ADAPTERS_NS_PER_S + now.tv_nsec;
 }
 
-/*
- * The deadline that is `timeout_ns` from now on; CANOPY_NEVER, which is INT64_MAX, if
- * that is beyond all times.
- */
-static inline int64_t adapters_deadline_ns(int64_t timeout_ns)
-{
-    int64_t now_ns = adapters_now_ns();
-    return timeout_ns < INT64_MAX - now_ns ? now_ns + timeout_ns : INT64_MAX;
-}
-
 static inline struct timespec adapters_timespec(int64_t ns)
 {
     if (ns < 0)
