@@ -14,7 +14,14 @@
 
 #include <errno.h>
 
+void (*callbacks_await)(void);
+
 void record_is_bound(void *unused)
+{
+    (void)unused;
+}
+
+void record_is_running(void *unused)
 {
     (void)unused;
 }
@@ -137,33 +144,65 @@ void record_finish(struct canopy_callback *record)
     pthread_cleanup_pop(1);
 }
 
+/* A callback that runs, in its record's canopy_arg. */
+struct running {
+    struct canopy_callback *record; /* NULL: it was given up */
+    void (*finish)(struct canopy_callback *record);
+};
+
 /*
  * A callback may end its thread, by pthread_exit or by cancellation. Its record is
  * let go and those behind it run all the same, on the way out.
  */
-static void after_callback(void *record)
+static void after_callback(void *arg)
 {
-    record_finish(record);
+    const struct running *running = arg;
+    if (running->record)
+        running->finish(running->record);
+}
+
+static void run(struct canopy_callback *record, void (*finish)(struct canopy_callback *record))
+{
+    struct running running = {record, finish};
+    void (*fn)(void *arg) = record->canopy_fn;
+    void *arg = record->canopy_arg;
+    record->canopy_fn = record_is_running;
+    /* cppcheck-suppress autoVariables ; looked at by nobody once fn has returned */
+    record->canopy_arg = &running;
+    pthread_cleanup_push(after_callback, &running);
+    fn(arg);
+    pthread_cleanup_pop(1);
 }
 
 void callback_run(struct canopy_callback *record)
 {
     u64_store_relaxed(record_runner(record), thread_self());
-    pthread_cleanup_push(after_callback, record);
-    record->canopy_fn(record->canopy_arg);
-    pthread_cleanup_pop(1);
+    run(record, record_finish);
 }
 
 static void run_all(void *list)
 {
     struct canopy_callback **callbacks = list;
     pthread_cleanup_push(run_all, list);
-    while (*callbacks) {
-        struct canopy_callback *record = *callbacks;
-        *callbacks = record->canopy_next;
-        callback_run(record);
-    }
+    while (*callbacks)
+        callback_run(record_pop(callbacks));
     pthread_cleanup_pop(0);
+}
+
+bool record_give_up(struct canopy_callback *record)
+{
+    if (record->canopy_fn == record_is_running) {
+        struct running *running = record->canopy_arg;
+        running->record = NULL;
+        running->finish(record);
+        return false;
+    }
+    /* On its way to the worker, which this is; no code of the user's is on that way. */
+    while (!record->canopy_at)
+        callbacks_await();
+    record_unlink(record);
+    record_finish(record);
+    return true;
 }
 
 /* Loops that were handed something and are still to be told, each once. */
@@ -218,6 +257,8 @@ void deliver(struct pass *pass, deliver_elsewhere elsewhere)
             last_bound = &record->canopy_next;
         } else {
             record->canopy_next = NULL;
+            if (!elsewhere)
+                record->canopy_at = last;
             *last = record;
             last = &record->canopy_next;
         }
@@ -286,9 +327,7 @@ int canopy_after_func(const canopy_ctx *ctx, canopy_callback *record, void (*fn)
         /* Whoever knows that it is done sees it run at once, also beside the canceller. */
         u64_store_relaxed(record_runner(record), thread_self());
         u32_store_release(record_state(record), RECORD_CLAIMED);
-        pthread_cleanup_push(done, record);
-        fn(arg);
-        pthread_cleanup_pop(1);
+        run(record, record_done);
         return 0;
     }
     u64_store_relaxed(record_runner(record), 0);
@@ -322,4 +361,10 @@ int canopy_callback_join(canopy_callback *record)
             continue;
         futex_wait(&record->canopy_state, word | RECORD_AWAITED, CANOPY_NEVER);
     }
+}
+
+bool canopy_callback_drop(canopy_callback *record)
+{
+    return canopy_callback_stop(record) ||
+           (canopy_callback_join(record) == -EDEADLK && record_give_up(record));
 }

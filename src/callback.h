@@ -24,6 +24,15 @@ void hand_to_loops(struct canopy_callback *records);
 /* Runs one claimed callback and ends its record. */
 void callback_run(struct canopy_callback *record);
 
+/*
+ * On the thread that runs a record's callback, or has it to run: the record is its
+ * owner's again. True: the callback has not run and never will.
+ */
+bool record_give_up(struct canopy_callback *record);
+
+/* Waits for more to be handed to the worker, on it: see worker.c. */
+extern void (*callbacks_await)(void);
+
 /* After delivery, or instead: the slot is free, the context let go, the record its owner's. */
 void record_finish(struct canopy_callback *record);
 

@@ -310,3 +310,13 @@ int canopy_loop_callback_join(canopy_loop_callback *cb)
 {
     return canopy_callback_join(cb ? &cb->canopy_record : NULL);
 }
+
+bool canopy_loop_callback_drop(canopy_loop_callback *cb)
+{
+    if (canopy_loop_callback_stop(cb))
+        return true;
+    /* Not stopped on the loop's thread, so it is running there. */
+    if (canopy_loop_callback_join(cb) == -EDEADLK)
+        record_give_up(&cb->canopy_record);
+    return false;
+}

@@ -25,6 +25,10 @@
  *      that before it lets go of the context, which fn may have given up. Without
  *      it the context could be freed under canopy_after_func.
  *
+ * While it is CLAIMED and waits for its turn on the thread that is to run it, it can be
+ * taken out there (canopy_at leads to it). Once it runs there it can be given up: then
+ * who runs it does not touch it again.
+ *
  * A record that is bound to a loop is CLAIMED from its claim until the loop has run
  * it or stopped it; only the loop's thread moves it then.
  */
@@ -89,10 +93,29 @@ static inline bool record_is_wait(const struct canopy_callback *record)
  */
 void record_is_bound(void *unused);
 
+/* The same of one whose function is running. */
+void record_is_running(void *unused);
+
 /* The inbox of a record that is bound to a loop, or NULL. */
 static inline struct inbox *record_inbox(const struct canopy_callback *record)
 {
     return record->canopy_fn == record_is_bound ? record->canopy_arg : NULL;
+}
+
+/* Takes a claimed record out of the list in which it waits to be run. */
+static inline void record_unlink(struct canopy_callback *record)
+{
+    *record->canopy_at = record->canopy_next;
+    if (record->canopy_next)
+        record->canopy_next->canopy_at = record->canopy_at;
+}
+
+/* The first of a list, out of it. */
+static inline struct canopy_callback *record_pop(struct canopy_callback **list)
+{
+    struct canopy_callback *record = *list;
+    record_unlink(record);
+    return record;
 }
 
 /* Lists of records are linked through canopy_next. */
@@ -121,6 +144,7 @@ static inline bool record_claim(atomic_word *slot, const struct canopy_callback 
             continue;
         struct canopy_callback *record = slot_record(word);
         record->canopy_next = NULL;
+        record->canopy_at = NULL;
         *pass->last = record;
         pass->last = &record->canopy_next;
         /* A wait's is delivered by the claimer itself, a loop's was known from the start. */

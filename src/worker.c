@@ -13,10 +13,10 @@ static atomic_u32 advance;
 static atomic_u64 self;
 
 /* What the worker has taken, oldest first. */
-struct backlog {
-    struct handoff_node *callbacks;
+static struct backlog {
+    struct canopy_callback *callbacks;
     struct handoff_node *endings;
-};
+} backlog;
 
 static struct handoff_node *next_of(struct handoff_node **list)
 {
@@ -25,38 +25,61 @@ static struct handoff_node *next_of(struct handoff_node **list)
     return node;
 }
 
+/* Takes what callbacks were pushed to the end of the backlog, which `at` is. */
+static void callbacks_take(struct canopy_callback **at)
+{
+    struct handoff_node *node = handoff_reverse(handoff_take_all(&callbacks));
+    for (struct handoff_node *next; node; node = next) {
+        struct canopy_callback *record = node_record(node);
+        next = handoff_next(node);
+        record->canopy_next = NULL;
+        record->canopy_at = at;
+        *at = record;
+        at = &record->canopy_next;
+    }
+}
+
+/* For a callback that wants one back which is still to come. */
+static void await_callbacks(void)
+{
+    uint32_t seen = u32_load_acquire(&advance); /* K2 */
+    struct canopy_callback **at = &backlog.callbacks;
+    while (*at)
+        at = &(*at)->canopy_next;
+    callbacks_take(at);
+    if (!*at)
+        futex_wait(&advance.value, seen, CANOPY_NEVER);
+}
+
 /*
  * A callback that ends its thread, by pthread_exit or by cancellation, must not end
  * the worker: it goes on from the clean-up, as the same thread, because records name
  * it as the one that will run them, and because no other thread may be to be had.
  * Each such death costs a frame of stack.
  */
-static void work(void *arg)
+static void work(void *unused)
 {
-    struct backlog *backlog = arg;
-    pthread_cleanup_push(work, arg);
+    pthread_cleanup_push(work, unused);
     for (;;) {
         uint32_t seen = u32_load_acquire(&advance); /* K2 */
-        if (!backlog->callbacks && !backlog->endings) {
-            backlog->callbacks = handoff_reverse(handoff_take_all(&callbacks));
-            backlog->endings = handoff_reverse(handoff_take_all(&endings));
+        if (!backlog.callbacks && !backlog.endings) {
+            callbacks_take(&backlog.callbacks);
+            backlog.endings = handoff_reverse(handoff_take_all(&endings));
         }
-        if (!backlog->callbacks && !backlog->endings)
+        if (!backlog.callbacks && !backlog.endings)
             futex_wait(&advance.value, seen, CANOPY_NEVER);
-        while (backlog->callbacks)
-            callback_run(node_record(next_of(&backlog->callbacks)));
-        while (backlog->endings)
-            ctx_end_now(node_ctx(next_of(&backlog->endings)));
+        while (backlog.callbacks)
+            callback_run(record_pop(&backlog.callbacks));
+        while (backlog.endings)
+            ctx_end_now(node_ctx(next_of(&backlog.endings)));
     }
     pthread_cleanup_pop(0);
 }
 
 static void *worker_main(void *unused)
 {
-    struct backlog backlog = {NULL, NULL};
-    (void)unused;
     thread_is_library = false; /* user code may run here */
-    work(&backlog);
+    work(unused);
     return NULL;
 }
 
@@ -114,11 +137,13 @@ static bool end_elsewhere(struct canopy_ctx *ctx)
 void worker_init(void)
 {
     ctx_hooks.end_elsewhere = end_elsewhere;
+    callbacks_await = await_callbacks;
 }
 
 void worker_fork_child(void)
 {
     callbacks = (struct handoff){0};
     endings = (struct handoff){0};
+    backlog = (struct backlog){0};
     u64_store_relaxed(&self, 0);
 }

@@ -368,7 +368,7 @@ CANOPY_API int canopy_wait_idle(const canopy_ctx *ctx, int64_t until_ns);
 
 /*
  * A callback's record, placed by the caller, who keeps it in place until stop
- * returned true or join returned 0. Its fields are canopy's. It need not be
+ * returned true, join returned 0, or drop returned. Its fields are canopy's. It need not be
  * initialised; adding one that is armed is undefined.
  */
 typedef struct canopy_callback {
@@ -377,6 +377,7 @@ typedef struct canopy_callback {
     const canopy_ctx *canopy_ctx_;
     uintptr_t *canopy_slot;
     struct canopy_callback *canopy_next;
+    struct canopy_callback **canopy_at;
     uint64_t canopy_runner;
     uint32_t canopy_state;
     uint32_t canopy_settled;
@@ -387,9 +388,9 @@ typedef struct canopy_callback {
  * cancel returns, at expiry and for signals on a library thread that blocks all
  * signals, on the caller before this returns if `ctx` is done already. Everything
  * derived is marked first. fn may cancel, register, stop, derive and drop the last
- * reference; it may not free its own record. An armed callback keeps its context
- * alive until it ran or was stopped. 0, -EINVAL (a NULL; stop and join are then
- * harmless) or -ENOMEM (nothing has changed).
+ * reference; it may free its own record only after canopy_callback_drop. An armed
+ * callback keeps its context alive until it ran or was stopped. 0, -EINVAL (a NULL; stop and join
+ * are then harmless) or -ENOMEM (nothing has changed).
  */
 CANOPY_API int canopy_after_func(const canopy_ctx *ctx, canopy_callback *cb, void (*fn)(void *arg),
                                  void *arg);
@@ -407,6 +408,15 @@ CANOPY_API bool canopy_callback_stop(canopy_callback *cb);
  * has to. May block.
  */
 CANOPY_API int canopy_callback_join(canopy_callback *cb);
+
+/*
+ * Stop, then join, also where join would be a hang: when it returns the record is
+ * free in any case. On the thread that has still to run fn it takes that off it; fn
+ * itself may drop its record, and goes on without it. True: fn has not run and never
+ * will. May block, but not on what runs on the calling thread: two callbacks may drop
+ * each other only where one thread runs both. On NULL false.
+ */
+CANOPY_API bool canopy_callback_drop(canopy_callback *cb);
 
 /* ------------------------------------------------------------------ group */
 

@@ -57,7 +57,7 @@ typedef struct canopy_loop {
 /*
  * The record of a callback that is bound to a loop, placed by the caller, zeroed
  * before its first use, and kept in place until stop returned true, join returned
- * 0, or fn has returned. Its fields are canopy's.
+ * 0, drop returned, or fn has. Its fields are canopy's.
  */
 typedef struct canopy_loop_callback {
     canopy_callback canopy_record;
@@ -137,8 +137,8 @@ CANOPY_API int canopy_loop_tell_time(canopy_loop *loop, int64_t now_ns);
 /*
  * Runs fn(arg) once on the loop's thread, in canopy_loop_run, after `ctx` is done;
  * also when it is done already. Everything derived is marked before fn runs. fn may
- * cancel, add, stop, derive, release, and close the loop; it may not free its own
- * record, nor add it again before it has returned. An armed callback keeps its
+ * cancel, add, stop, derive, release, and close the loop; it may free its own record,
+ * or add it again, only after canopy_loop_callback_drop. An armed callback keeps its
  * context alive until it ran or was stopped. 0; -EINVAL (also a NULL); -EBUSY (the
  * record is armed or waits to run: nothing has changed); -ENOMEM. From any thread.
  */
@@ -161,6 +161,13 @@ CANOPY_API bool canopy_loop_callback_stop(canopy_loop_callback *cb);
  * fn runs or waits to run there; -EINVAL on NULL. May block.
  */
 CANOPY_API int canopy_loop_callback_join(canopy_loop_callback *cb);
+
+/*
+ * As canopy_callback_drop: when it returns the record is free in any case, also to fn
+ * itself. On the loop's thread it blocks no longer than stop does; on others it may
+ * wait for the loop to run fn.
+ */
+CANOPY_API bool canopy_loop_callback_drop(canopy_loop_callback *cb);
 
 #ifdef __cplusplus
 }

@@ -5,6 +5,7 @@
 #include "explore.h"
 
 #include <errno.h>
+#include <string.h>
 
 static canopy_ctx *top, *child;
 static canopy_callback record;
@@ -126,6 +127,21 @@ SCENARIO(stop_and_join_beside_two_cancels)
     end();
 }
 
+static void drops(void)
+{
+    stopped = canopy_callback_drop(&record);
+    CHECK(runs + stopped == 1);
+    record = (canopy_callback){0};
+}
+
+SCENARIO(drop_beside_cancel)
+{
+    make();
+    arms();
+    beside(drops, cancels_both, NULL);
+    end();
+}
+
 static void joins(void)
 {
     CHECK(canopy_callback_join(&record) == 0);
@@ -240,6 +256,49 @@ SCENARIO(two_after_funcs_beside_cancel)
     make();
     beside(arms, arms_second, cancels_both, NULL);
     CHECK(runs == 2);
+    end();
+}
+
+/* Whichever runs first drops both, and their memory is used for something else. */
+static void drops_both(void *arg)
+{
+    (void)arg;
+    runs++;
+    int never_run = canopy_callback_drop(&record) + canopy_callback_drop(&second_record);
+    CHECK(never_run == 1);
+    memset(&record, 0xa5, sizeof record);
+    memset(&second_record, 0xa5, sizeof second_record);
+}
+
+SCENARIO(drops_in_callbacks_beside_release)
+{
+    make();
+    CHECK(canopy_after_func(child, &record, drops_both, NULL) == 0);
+    CHECK(canopy_after_func(child, &second_record, drops_both, NULL) == 0);
+    beside(cancels_top, releases_child, NULL);
+    CHECK(runs == 1);
+    canopy_end(top);
+    scenario_close();
+}
+
+static void drops_itself(void *arg)
+{
+    (void)arg;
+    runs++;
+    CHECK(!canopy_callback_drop(&record));
+    memset(&record, 0xa5, sizeof record);
+}
+
+static void arms_to_drop(void)
+{
+    CHECK(canopy_after_func(child, &record, drops_itself, NULL) == 0);
+}
+
+SCENARIO(after_func_that_drops_itself_beside_cancel)
+{
+    make();
+    beside(arms_to_drop, cancels_both, NULL);
+    CHECK(runs == 1);
     end();
 }
 

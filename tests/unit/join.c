@@ -1,8 +1,11 @@
 /*
  * join.c - promise 30: canopy_callback_join returns only when the callback is
- * not running, and says so where that would be a hang.
+ * not running, and says so where that would be a hang; canopy_callback_drop gets the
+ * record back there as well.
  */
 #include "probes.h"
+
+#include <stdlib.h>
 
 TEST(p30_join_of_an_armed_callback_returns_at_once)
 {
@@ -165,4 +168,168 @@ TEST(p30_join_of_an_outer_callback_from_a_nested_one_is_edeadlk)
     assert_int_equal(atomic_load(&runs), 2);
     canopy_end(inner_ctx);
     canopy_end(outer_ctx);
+}
+
+TEST(p30_drop_stops_or_waits_for_the_end)
+{
+    canopy_ctx *ctx = canopy_with_cancel(canopy_background());
+    struct gate gate = {0};
+    struct thread canceller, opener;
+    atomic_uint runs = 0;
+    canopy_callback stopped, running;
+
+    assert_false(canopy_callback_drop(NULL));
+    assert_int_equal(canopy_after_func(ctx, &stopped, count_call, &runs), 0);
+    assert_true(canopy_callback_drop(&stopped));
+    assert_false(canopy_callback_drop(&stopped));
+    assert_int_equal(canopy_after_func(ctx, &running, pass_gate, &gate), 0);
+    thread_start(&canceller, cancel_context, ctx);
+    assert_true(eventually(atomic_load(&gate.entered), SOON));
+    thread_start(&opener, open_gate_later, &gate);
+    assert_false(canopy_callback_drop(&running));
+    assert_true(atomic_load(&gate.left));
+    assert_false(canopy_callback_drop(&running));
+    thread_join(&opener);
+    thread_join(&canceller);
+    assert_int_equal(atomic_load(&runs), 0);
+    canopy_end(ctx);
+}
+
+/* Several callbacks in memory that goes with the first of them that runs. */
+#define TOGETHER 3
+struct together {
+    canopy_callback callbacks[TOGETHER];
+    atomic_uint *ends;
+    unsigned never_run;
+    canopy_ctx *next; /* cancelled from inside, or NULL */
+};
+
+static void end_together(void *arg)
+{
+    struct together *together = arg;
+    canopy_ctx *next = together->next;
+    if (next) {
+        together->next = NULL;
+        canopy_cancel(next);
+        return;
+    }
+    for (size_t i = 0; i < TOGETHER; i++)
+        together->never_run += canopy_callback_drop(&together->callbacks[i]);
+    unsigned never_run = together->never_run;
+    atomic_uint *ends = together->ends;
+    memset(together, 0xa5, sizeof *together);
+    free(together);
+    atomic_fetch_add(ends, never_run);
+}
+
+static struct together *together_new(atomic_uint *ends)
+{
+    struct together *together = calloc(1, sizeof *together);
+    assert_non_null(together);
+    together->ends = ends;
+    return together;
+}
+
+static void add_together(struct together *together, const canopy_ctx *ctx)
+{
+    for (size_t i = 0; i < TOGETHER; i++)
+        assert_int_equal(canopy_after_func(ctx, &together->callbacks[i], end_together, together),
+                         0);
+}
+
+TEST(p30_drop_frees_what_its_thread_runs_and_has_still_to_run)
+{
+    struct fixture f;
+    fixture_open(&f, CANOPY_CLOCK_HOST);
+    canopy_ctx *ctx = canopy_with_cancel(f.root);
+    canopy_ctx *layer = canopy_without_cancel(ctx), *below = canopy_with_cancel(ctx);
+    atomic_uint never_run = 0;
+
+    add_together(together_new(&never_run), ctx);
+    add_together(together_new(&never_run), below);
+    canopy_end(ctx);
+    assert_int_equal(atomic_load(&never_run), 2 * (TOGETHER - 1));
+    canopy_end(below);
+    canopy_end(layer);
+    fixture_close(&f);
+}
+
+TEST(p30_drop_frees_what_a_library_thread_runs_and_has_still_to_run)
+{
+    canopy_ctx *ctx = canopy_with_cancel(canopy_background());
+    atomic_uint never_run = 0;
+
+    for (size_t i = 0; i < 3; i++)
+        add_together(together_new(&never_run), ctx);
+    /* Not past, or it ran here. */
+    canopy_set_deadline(ctx, now_ns() + MILLISECONDS(SCALED(100, 1000)));
+    assert_true(eventually(atomic_load(&never_run) == 3 * (TOGETHER - 1), SOON));
+    canopy_end(ctx);
+}
+
+TEST(p30_drop_frees_what_an_outer_callback_runs)
+{
+    canopy_ctx *outer = canopy_with_cancel(canopy_background());
+    canopy_ctx *inner = canopy_with_cancel(canopy_background());
+    atomic_uint never_run = 0;
+    struct together *together = together_new(&never_run);
+
+    together->next = inner;
+    for (size_t i = 0; i < TOGETHER; i++)
+        assert_int_equal(canopy_after_func(i < TOGETHER - 1 ? outer : inner,
+                                           &together->callbacks[i], end_together, together),
+                         0);
+    canopy_cancel(outer);
+    assert_int_equal(atomic_load(&never_run), 1);
+    canopy_end(inner);
+    canopy_end(outer);
+}
+
+static void end_alone(void *arg)
+{
+    canopy_callback *callback = arg;
+    assert_false(canopy_callback_drop(callback));
+    memset(callback, 0xa5, sizeof *callback);
+    free(callback);
+}
+
+TEST(p30_drop_frees_what_runs_at_once_on_a_done_context)
+{
+    canopy_ctx *ctx = canopy_with_timeout(canopy_background(), 0);
+    canopy_callback *callback = malloc(sizeof *callback);
+    assert_non_null(callback);
+    assert_int_equal(canopy_after_func(ctx, callback, end_alone, callback), 0);
+    canopy_end(ctx);
+}
+
+struct late_drop {
+    canopy_ctx *ctx;
+    canopy_callback due, late;
+    atomic_uint runs, result;
+};
+
+static void drop_what_is_on_its_way(void *arg)
+{
+    struct late_drop *drop = arg;
+    canopy_set_deadline(drop->ctx, now_ns() + MILLISECONDS(20));
+    while (!canopy_done(drop->ctx))
+        pause_ns(MICROSECONDS(1));
+    atomic_store(&drop->result, 1 + canopy_callback_drop(&drop->late));
+}
+
+/* The clock's thread claims it while the worker runs this, and hands it over meanwhile. */
+TEST(p30_drop_waits_for_what_is_being_handed_to_the_library_thread)
+{
+    for (unsigned round = 0; round < 5; round++) {
+        canopy_ctx *first = canopy_with_timeout(canopy_background(), MILLISECONDS(20));
+        struct late_drop drop = {.ctx = canopy_with_cancel(canopy_background())};
+        assert_int_equal(canopy_after_func(first, &drop.due, drop_what_is_on_its_way, &drop), 0);
+        assert_int_equal(canopy_after_func(drop.ctx, &drop.late, count_call, &drop.runs), 0);
+        assert_true(eventually(atomic_load(&drop.result) != 0, SOON));
+        assert_int_equal(atomic_load(&drop.result), 2);
+        assert_int_equal(canopy_callback_join(&drop.due), 0);
+        assert_int_equal(atomic_load(&drop.runs), 0);
+        canopy_end(first);
+        canopy_end(drop.ctx);
+    }
 }

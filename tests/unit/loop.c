@@ -562,3 +562,42 @@ TEST(loop_timeout_in_milliseconds_is_rounded_up)
     assert_int_equal(canopy_loop_timeout_ms(1000001), 2);
     assert_int_equal(canopy_loop_timeout_ms(CANOPY_NEVER - 1), INT_MAX);
 }
+
+/* Several callbacks of a loop in memory that goes with the first of them that runs. */
+#define TOGETHER 3
+struct together {
+    canopy_loop_callback callbacks[TOGETHER];
+    int *never_run;
+};
+
+static void end_together(void *arg)
+{
+    struct together *together = arg;
+    for (size_t i = 0; i < TOGETHER; i++)
+        *together->never_run += canopy_loop_callback_drop(&together->callbacks[i]);
+    memset(together, 0xa5, sizeof *together);
+    free(together);
+}
+
+TEST(loop_callbacks_may_drop_and_free_themselves_and_each_other)
+{
+    struct looped l;
+    looped_open(&l);
+    int never_run = 0;
+    canopy_ctx *ctx = canopy_with_cancel(l.fixture.root);
+    for (int round = 0; round < 2; round++) { /* the second on a context that is done */
+        struct together *together = calloc(1, sizeof *together);
+        assert_non_null(together);
+        together->never_run = &never_run;
+        for (size_t i = 0; i < TOGETHER; i++)
+            assert_int_equal(canopy_loop_after_func(ctx, &l.loop, &together->callbacks[i],
+                                                    end_together, together),
+                             0);
+        canopy_cancel(ctx);
+        assert_int_equal(canopy_loop_run(&l.loop, 0), 1);
+    }
+    assert_int_equal(never_run, 2 * (TOGETHER - 1));
+    assert_false(canopy_loop_callback_drop(NULL));
+    canopy_release(ctx);
+    looped_close(&l);
+}
