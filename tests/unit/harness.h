@@ -17,11 +17,19 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+
+#ifdef __cplusplus
+#include <atomic>
+using std::atomic_fetch_add, std::atomic_load, std::atomic_size_t, std::atomic_store,
+    std::atomic_uint;
+extern "C" {
+#else
+#include <stdatomic.h>
+#endif
 
 /* cmocka wants the four standard headers above it. */
 #include <cmocka.h>
@@ -171,5 +179,9 @@ void check_live(const canopy_ctx *ctx, const char *file, int line);
 void check_ended(const canopy_ctx *ctx, int err, const canopy_cause *cause, const char *file,
                  int line);
 void check_deadline(const canopy_ctx *ctx, int64_t deadline_ns, const char *file, int line);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
