@@ -240,12 +240,16 @@ static void work_loop_stop(struct scene *scene, struct part *part)
 
 /* ----------------------------------------------------------------- deadlines */
 
+/* By any clock: one that is past would end the context. */
+#define FAR_AWAY_NS (CANOPY_NEVER - TIMEOUT_NS)
+
 static void work_arm(struct scene *scene, struct part *part)
 {
     (void)scene;
+    must(canopy_done(part->ctx) ? NULL : part);
     REPEAT
     {
-        keep(canopy_set_deadline(part->ctx, TIMEOUT_NS * 2));
+        keep(canopy_set_deadline(part->ctx, FAR_AWAY_NS));
         keep(canopy_set_deadline(part->ctx, CANOPY_NEVER));
     }
 }
