@@ -496,7 +496,7 @@ TEST(loop_without_a_root_takes_callbacks_of_any_context)
     struct seen seen = {0};
     canopy_loop_callback cb = {0};
     assert_int_equal(canopy_loop_init(&loop, NULL), 0);
-    canopy_ctx *ctx = canopy_with_timeout(canopy_background(), MILLISECONDS(5));
+    canopy_ctx *ctx = canopy_with_timeout(canopy_background(), MILLISECONDS(SCALED(50, 500)));
     assert_int_equal(canopy_loop_after_func(ctx, &loop, &cb, note, &seen), 0);
     if (canopy_loop_timeout_ns(&loop, 0) != 0) /* else it has come already */
         assert_true(becomes_readable(&loop));
