@@ -23,13 +23,13 @@ canopy_ctx *canopy_with_value(const canopy_ctx *parent, const canopy_key *key, v
 
 bool canopy_lookup(const canopy_ctx *ctx, const canopy_key *key, void **value)
 {
-    for (; ctx; ctx = ctx_parent(ctx)) {
+    do {
         if (ctx_kind(ctx) != KIND_VALUE || word_load_relaxed(&ctx->slot0) != (uintptr_t)key)
             continue;
         if (value)
             *value = (void *)word_load_relaxed(&ctx->aux);
         return true;
-    }
+    } while ((ctx = ctx_parent(ctx)) != NULL);
     return false;
 }
 

@@ -18,6 +18,9 @@
  *    alive. Threads need no registration. Unless said otherwise a call is
  *    lock-free, apart from the memory allocator.
  *  - No call aborts, prints, or holds a lock while code of the caller runs.
+ *  - The compiler warns where a result is dropped that is a handle, or whose error
+ *    leaves something undone (CANOPY_MUST_USE), and of a NULL where a call has no
+ *    error to answer it with (CANOPY_NONNULL).
  */
 #ifndef CANOPY_CANOPY_H
 #define CANOPY_CANOPY_H
@@ -34,13 +37,18 @@
 #define CANOPY_VERSION_MINOR 0
 #define CANOPY_VERSION_PATCH 0
 
-/* Marks what the library exports, and results that are not to be dropped. */
+/*
+ * Marks what the library exports, results that are not to be dropped, and calls of which
+ * the first argument is not NULL.
+ */
 #if defined(__GNUC__)
 #define CANOPY_API      __attribute__((visibility("default")))
 #define CANOPY_MUST_USE __attribute__((warn_unused_result))
+#define CANOPY_NONNULL  __attribute__((nonnull(1)))
 #else
 #define CANOPY_API
 #define CANOPY_MUST_USE
+#define CANOPY_NONNULL
 #endif
 
 #ifdef __cplusplus
@@ -153,7 +161,7 @@ CANOPY_API CANOPY_MUST_USE canopy_ctx *canopy_root_new(const canopy_config *conf
  * a callback armed on it, has memory (also for a moment after the last end);
  * -EINVAL on NULL and on what is no root. May block for a grace period.
  */
-CANOPY_API int canopy_root_free(canopy_ctx *root);
+CANOPY_API CANOPY_MUST_USE int canopy_root_free(canopy_ctx *root);
 
 /*
  * Tells a root with CANOPY_CLOCK_HOST what time it is: contexts under it whose
@@ -264,7 +272,7 @@ CANOPY_API bool canopy_set_deadline(canopy_ctx *ctx, int64_t deadline_ns);
  * no children, callbacks or fd, and one reference; false otherwise, and nothing
  * has changed. Requires that nobody else uses it meanwhile.
  */
-CANOPY_API bool canopy_try_reset(canopy_ctx *ctx);
+CANOPY_API CANOPY_MUST_USE bool canopy_try_reset(canopy_ctx *ctx);
 
 /* One more reference; returns its argument. NULL gives NULL. Wait-free. */
 CANOPY_API const canopy_ctx *canopy_retain(const canopy_ctx *ctx);
@@ -301,33 +309,34 @@ static inline void canopy_auto_end(canopy_ctx **ctx)
  */
 
 /* 0 while live, else -ECANCELED or -ETIMEDOUT; never changes once set. */
-CANOPY_API int canopy_err(const canopy_ctx *ctx);
+CANOPY_API CANOPY_NONNULL int canopy_err(const canopy_ctx *ctx);
 
 /* True once the context has ended. */
-CANOPY_API bool canopy_done(const canopy_ctx *ctx);
+CANOPY_API CANOPY_NONNULL bool canopy_done(const canopy_ctx *ctx);
 
 /* NULL while live, else why it ended; valid as long as `ctx` is. */
-CANOPY_API const canopy_cause *canopy_cause_of(const canopy_ctx *ctx);
+CANOPY_API CANOPY_NONNULL const canopy_cause *canopy_cause_of(const canopy_ctx *ctx);
 
 /*
  * The effective deadline: the earliest of the context's own and its
  * ancestors'. True if there is one; `*deadline_ns` (which may be NULL) receives
  * it, or CANOPY_NEVER. Costs O(depth); below a with_any it may block briefly.
  */
-CANOPY_API bool canopy_deadline(const canopy_ctx *ctx, int64_t *deadline_ns);
+CANOPY_API CANOPY_NONNULL bool canopy_deadline(const canopy_ctx *ctx, int64_t *deadline_ns);
 
 /*
  * canopy_err as it would be at `now_ns`: also -ETIMEDOUT when the effective
  * deadline is not after it. A question only: nothing is marked, no callback
  * runs. Costs as canopy_deadline.
  */
-CANOPY_API int canopy_err_at(const canopy_ctx *ctx, int64_t now_ns);
+CANOPY_API CANOPY_NONNULL int canopy_err_at(const canopy_ctx *ctx, int64_t now_ns);
 
 /* The value bound to `key` by the nearest layer, or NULL. Iterative, O(depth). */
-CANOPY_API void *canopy_value(const canopy_ctx *ctx, const canopy_key *key);
+CANOPY_API CANOPY_NONNULL void *canopy_value(const canopy_ctx *ctx, const canopy_key *key);
 
 /* canopy_value that tells absent (false, `*value` untouched) from bound to NULL (true). */
-CANOPY_API bool canopy_lookup(const canopy_ctx *ctx, const canopy_key *key, void **value);
+CANOPY_API CANOPY_NONNULL bool canopy_lookup(const canopy_ctx *ctx, const canopy_key *key,
+                                             void **value);
 
 /* ------------------------------------------------------------------- wait */
 
@@ -335,7 +344,7 @@ CANOPY_API bool canopy_lookup(const canopy_ctx *ctx, const canopy_key *key, void
  * Waits until `ctx` is done (true) or CLOCK_MONOTONIC reaches `until_ns`
  * (false). Blocks on a futex; signal handlers do not end it. Never allocates.
  */
-CANOPY_API bool canopy_wait(const canopy_ctx *ctx, int64_t until_ns);
+CANOPY_API CANOPY_NONNULL bool canopy_wait(const canopy_ctx *ctx, int64_t until_ns);
 
 /*
  * Waits until one of `n` contexts is done and returns the lowest index that is,
@@ -346,7 +355,7 @@ CANOPY_API bool canopy_wait(const canopy_ctx *ctx, int64_t until_ns);
 CANOPY_API int canopy_wait_any(const canopy_ctx *const ctxs[], size_t n, int64_t until_ns);
 
 /* Sleeps `duration_ns`: 0 when it slept it all, else canopy_err of `ctx`. */
-CANOPY_API int canopy_sleep(const canopy_ctx *ctx, int64_t duration_ns);
+CANOPY_API CANOPY_NONNULL int canopy_sleep(const canopy_ctx *ctx, int64_t duration_ns);
 
 /*
  * An eventfd that is readable once `ctx` is done: poll it, never read it.
@@ -355,7 +364,7 @@ CANOPY_API int canopy_sleep(const canopy_ctx *ctx, int64_t duration_ns);
  * never be done shares one that never becomes readable. -EMFILE, -ENFILE,
  * -ENOMEM as eventfd gives them.
  */
-CANOPY_API int canopy_done_fd(const canopy_ctx *ctx);
+CANOPY_API CANOPY_NONNULL int canopy_done_fd(const canopy_ctx *ctx);
 
 /*
  * Waits until nothing derived from `ctx` has memory any more: 0, or -ETIME at
@@ -392,8 +401,8 @@ typedef struct canopy_callback {
  * callback keeps its context alive until it ran or was stopped. 0, -EINVAL (a NULL; stop and join
  * are then harmless) or -ENOMEM (nothing has changed).
  */
-CANOPY_API int canopy_after_func(const canopy_ctx *ctx, canopy_callback *cb, void (*fn)(void *arg),
-                                 void *arg);
+CANOPY_API CANOPY_MUST_USE int canopy_after_func(const canopy_ctx *ctx, canopy_callback *cb,
+                                                 void (*fn)(void *arg), void *arg);
 
 /*
  * True: fn has not run and never will, and the record is free. False: it ran,
@@ -431,7 +440,8 @@ typedef struct canopy_group {
  * run at once (0: no limit). 0, -EINVAL on a NULL, -ENOMEM, -EAGAIN. Each group
  * that was made ready is ended by canopy_group_wait.
  */
-CANOPY_API int canopy_group_init(canopy_group *group, const canopy_ctx *parent, unsigned limit);
+CANOPY_API CANOPY_MUST_USE int canopy_group_init(canopy_group *group, const canopy_ctx *parent,
+                                                 unsigned limit);
 
 /* The group's context, borrowed; valid until canopy_group_wait returns. */
 CANOPY_API const canopy_ctx *canopy_group_ctx(const canopy_group *group);
@@ -442,8 +452,8 @@ CANOPY_API const canopy_ctx *canopy_group_ctx(const canopy_group *group);
  * that result. fn runs also when the group is done already. 0, -EINVAL on a
  * NULL, -EAGAIN when no thread can be made (the group is as it was).
  */
-CANOPY_API int canopy_group_go(canopy_group *group, int (*fn)(const canopy_ctx *ctx, void *arg),
-                               void *arg);
+CANOPY_API CANOPY_MUST_USE int
+canopy_group_go(canopy_group *group, int (*fn)(const canopy_ctx *ctx, void *arg), void *arg);
 
 /*
  * Waits for all members, ends the group's context, and gives the group's memory

@@ -143,8 +143,9 @@ CANOPY_API int canopy_loop_tell_time(canopy_loop *loop, int64_t now_ns);
  * context alive until it ran or was stopped. 0; -EINVAL (also a NULL); -EBUSY (the
  * record is armed or waits to run: nothing has changed); -ENOMEM. From any thread.
  */
-CANOPY_API int canopy_loop_after_func(const canopy_ctx *ctx, canopy_loop *loop,
-                                      canopy_loop_callback *cb, void (*fn)(void *arg), void *arg);
+CANOPY_API CANOPY_MUST_USE int canopy_loop_after_func(const canopy_ctx *ctx, canopy_loop *loop,
+                                                      canopy_loop_callback *cb,
+                                                      void (*fn)(void *arg), void *arg);
 
 /*
  * True: fn has not run and never will, and the record is free. False: it ran, is

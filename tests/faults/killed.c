@@ -101,8 +101,9 @@ TEST(thread_killed_in_every_callback_of_its_end)
 static void add_deadly_callback(void *arg)
 {
     struct scaffold *scaffold = arg;
-    canopy_after_func(scaffold->below, &scaffold->callbacks[killer], run_and_die,
-                      &scaffold->deadly);
+    assert_int_equal(canopy_after_func(scaffold->below, &scaffold->callbacks[killer], run_and_die,
+                                       &scaffold->deadly),
+                     0);
 }
 
 TEST(thread_killed_in_a_callback_on_a_done_context)

@@ -32,7 +32,8 @@ static int child(const canopy_ctx *ctx, void *number)
 static int generate(const canopy_ctx *ctx, void *group)
 {
     for (intptr_t n = 1; canopy_sleep(ctx, 1000000) == 0; n++)
-        canopy_group_go(group, child, (void *)n);
+        if (canopy_group_go(group, child, (void *)n) != 0)
+            return -1;
     printf("generator: stopped, \"%s\"\n", canopy_cause_of(ctx)->text);
     return 0;
 }
@@ -43,10 +44,10 @@ int main(void)
     canopy_group group;
     if (!ctx || pipe(numbers) != 0 || canopy_group_init(&group, ctx, 0) != 0)
         return 1;
-    canopy_group_go(&group, generate, &group);
+    bool started = canopy_group_go(&group, generate, &group) == 0;
 
     intptr_t n;
-    for (int taken = 0; taken < 5 && read(numbers[0], &n, sizeof n) == sizeof n; taken++)
+    for (int taken = 0; started && taken < 5 && read(numbers[0], &n, sizeof n) == sizeof n; taken++)
         printf("consumer: %d\n", (int)n);
 
     canopy_cancel_cause(ctx, CANOPY_CAUSE(0, "five are enough"));

@@ -87,7 +87,8 @@ static inline bool server_contexts_open(struct server_contexts *s, size_t max_li
     if (s->signals && s->server)
         return true;
     server_contexts_close_parts(s);
-    canopy_root_free(s->root);
+    if (canopy_root_free(s->root) == 0)
+        s->root = NULL;
     return false;
 }
 
