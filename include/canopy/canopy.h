@@ -20,7 +20,8 @@
  *  - No call aborts, prints, or holds a lock while code of the caller runs.
  *  - The compiler warns where a result is dropped that is a handle, or whose error
  *    leaves something undone (CANOPY_MUST_USE), and of a NULL where a call has no
- *    error to answer it with (CANOPY_NONNULL).
+ *    error to answer it with (CANOPY_NONNULL). A library built with
+ *    -DCANOPY_DEBUG=ON finds more while the program runs: see debug.h.
  */
 #ifndef CANOPY_CANOPY_H
 #define CANOPY_CANOPY_H

@@ -1,0 +1,367 @@
+/*
+ * callbacks.c - callbacks, loops and groups in a debug build: calls in which the library
+ * calls the program, with what the program gave and not with what the library was given.
+ *
+ * A record of which the library has an armed or running callback has a note, found by
+ * the record's address. One that was ever added is told from garbage by its function,
+ * which is ours, or the library's mark of a record whose callback has run.
+ */
+#include <errno.h>
+#include <search.h>
+#include <stdlib.h>
+
+#include <canopy/loop.h>
+
+#include "shadow.h"
+
+CORE(after_func);
+CORE(callback_drop);
+CORE(callback_join);
+CORE(callback_stop);
+CORE(done);
+CORE(group_ctx);
+CORE(group_go);
+CORE(group_init);
+CORE(group_wait);
+CORE(loop_after_func);
+CORE(loop_callback_drop);
+CORE(loop_callback_join);
+CORE(loop_callback_stop);
+CORE(loop_close);
+CORE(loop_fd);
+CORE(loop_init);
+CORE(loop_run);
+CORE(loop_tell_time);
+CORE(loop_timeout_ns);
+
+void record_is_running(void *unused); /* record.h */
+
+struct note {
+    const void *record; /* of either kind; NULL once it is dropped by its own callback */
+    void (*fn)(void *arg);
+    void *arg;
+    struct shadow *shadow;
+    bool holds; /* keeps the context in memory, unlike one that runs as it is added */
+    canopy_debug_place added;
+    struct note *outer; /* of a running one: what the same thread was running */
+};
+
+/* Under shadow_lock: a search tree (tsearch) of notes by their record's address. */
+static void *notes;
+
+static __thread struct note *innermost;
+
+static int compare(const void *a, const void *b)
+{
+    const struct note *left = a, *right = b;
+    uintptr_t x = (uintptr_t)left->record, y = (uintptr_t)right->record;
+    return (x > y) - (x < y);
+}
+
+/* Files a note, unless there is one of that record already, or no memory: says where that was. */
+static bool note_file(struct note *note, canopy_debug_place *other)
+{
+    pthread_mutex_lock(&shadow_lock);
+    struct note *const *filed = tsearch(note, &notes, compare);
+    bool is_filed = filed && *filed == note;
+    if (filed && !is_filed)
+        *other = (*filed)->added;
+    pthread_mutex_unlock(&shadow_lock);
+    return is_filed;
+}
+
+/* Lets go of the record, and of the context. */
+static void note_give_up(struct note *note)
+{
+    pthread_mutex_lock(&shadow_lock);
+    if (note->record)
+        tdelete(note, &notes, compare);
+    note->record = NULL;
+    pthread_mutex_unlock(&shadow_lock);
+    if (note->holds)
+        shadow_disarm(note->shadow);
+    note->holds = false;
+}
+
+static void note_end(struct note *note)
+{
+    note_give_up(note);
+    free(note);
+}
+
+static void leave(void *unused)
+{
+    (void)unused;
+    struct note *note = innermost;
+    innermost = note->outer;
+    note_end(note);
+}
+
+/* What the library runs. A callback may end its thread. */
+static void run(void *arg)
+{
+    struct note *note = arg;
+    note->outer = innermost;
+    innermost = note;
+    pthread_cleanup_push(leave, NULL);
+    note->fn(note->arg);
+    pthread_cleanup_pop(1);
+}
+
+bool callback_is_running(void)
+{
+    return innermost != NULL;
+}
+
+bool callback_keeps_busy(const struct shadow *shadow)
+{
+    for (const struct note *note = innermost; note; note = note->outer)
+        if (note->holds && shadow_keeps(note->shadow, shadow))
+            return true;
+    return false;
+}
+
+/* A record that was refused counts as added, and stop and join know how to deal with it. */
+static int refuse(canopy_callback *record)
+{
+    int err = core_after_func(NULL, record, run, NULL);
+    if (record)
+        record->canopy_fn = run;
+    return err;
+}
+
+/* A note of what is about to be added; NULL: no memory, or `other`, where that record is. */
+static struct note *note_new(const void *record, const canopy_ctx *ctx, void (*fn)(void *arg),
+                             void *arg, bool holds, canopy_debug_place *other,
+                             canopy_debug_place here)
+{
+    struct note *note = malloc(sizeof *note);
+    if (!note)
+        return NULL;
+    *note = (struct note){record, fn, arg, shadow_of(ctx), holds, here, NULL};
+    if (note_file(note, other)) {
+        if (holds)
+            shadow_arm(note->shadow, here);
+        return note;
+    }
+    free(note);
+    return NULL;
+}
+
+int canopy_after_func(const canopy_ctx *ctx, canopy_callback *record, void (*fn)(void *arg),
+                      void *arg)
+{
+    canopy_ctx *core = record && fn ? shadow_core(ctx, HERE) : NULL;
+    if (!core)
+        return refuse(record);
+    canopy_debug_place other = {0};
+    struct note *note = note_new(record, ctx, fn, arg, !core_done(core), &other, HERE);
+    if (!note && other.call) {
+        tell((canopy_debug_report){CANOPY_DEBUG_CALLBACK_BUSY, .ctx = ctx, .here = HERE,
+                                   .made = other},
+             "gets a callback whose record is in use");
+        return -EINVAL;
+    }
+    if (!note) {
+        refuse(record);
+        return -ENOMEM;
+    }
+    int err = core_after_func(core, record, run, note);
+    if (err)
+        note_end(note);
+    return err;
+}
+
+/* Whether it was ever added; tells if not. */
+static bool was_added(const canopy_callback *record, canopy_debug_place here)
+{
+    if (record->canopy_fn == run || record->canopy_fn == record_is_running)
+        return true;
+    tell((canopy_debug_report){CANOPY_DEBUG_CALLBACK_NOT_ADDED, .here = here},
+         "a callback was never added");
+    return false;
+}
+
+/* What is stopped gives its context back, whose destructors may end the thread. */
+static void stopped(void *note)
+{
+    note_end(note);
+}
+
+bool canopy_callback_stop(canopy_callback *record)
+{
+    if (!record || !was_added(record, HERE))
+        return false;
+    bool is_stopped;
+    pthread_cleanup_push(stopped, record->canopy_arg);
+    is_stopped = core_callback_stop(record);
+    pthread_cleanup_pop(is_stopped);
+    return is_stopped;
+}
+
+/* The callback that runs here and drops its own record goes on without it. */
+static void drop_own(const void *record)
+{
+    for (struct note *note = innermost; note; note = note->outer)
+        if (note->record == record)
+            note_give_up(note);
+}
+
+bool canopy_callback_drop(canopy_callback *record)
+{
+    if (!record || !was_added(record, HERE))
+        return false;
+    drop_own(record);
+    bool is_stopped;
+    pthread_cleanup_push(stopped, record->canopy_arg);
+    is_stopped = core_callback_drop(record);
+    pthread_cleanup_pop(is_stopped);
+    return is_stopped;
+}
+
+int canopy_callback_join(canopy_callback *record)
+{
+    if (record && !was_added(record, HERE))
+        return 0;
+    return core_callback_join(record);
+}
+
+/* -------------------------------------------------------------------------- loops */
+
+int canopy_loop_init(canopy_loop *loop, canopy_ctx *root)
+{
+    canopy_ctx *core = shadow_core(root, HERE);
+    return root && !core ? -EINVAL : core_loop_init(loop, core);
+}
+
+int canopy_loop_close(canopy_loop *loop)
+{
+    return core_loop_close(loop);
+}
+
+int canopy_loop_fd(const canopy_loop *loop)
+{
+    return core_loop_fd(loop);
+}
+
+int64_t canopy_loop_timeout_ns(canopy_loop *loop, int64_t now_ns)
+{
+    return core_loop_timeout_ns(loop, now_ns);
+}
+
+int canopy_loop_run(canopy_loop *loop, int64_t now_ns)
+{
+    return core_loop_run(loop, now_ns);
+}
+
+int canopy_loop_tell_time(canopy_loop *loop, int64_t now_ns)
+{
+    return core_loop_tell_time(loop, now_ns);
+}
+
+int canopy_loop_after_func(const canopy_ctx *ctx, canopy_loop *loop, canopy_loop_callback *record,
+                           void (*fn)(void *arg), void *arg)
+{
+    canopy_ctx *core = record && fn ? shadow_core(ctx, HERE) : NULL;
+    if (!core)
+        return -EINVAL;
+    canopy_debug_place other = {0};
+    struct note *note = note_new(record, ctx, fn, arg, true, &other, HERE);
+    if (!note)
+        return other.call ? -EBUSY : -ENOMEM;
+    int err = core_loop_after_func(core, loop, record, run, note);
+    if (err)
+        note_end(note);
+    return err;
+}
+
+bool canopy_loop_callback_stop(canopy_loop_callback *record)
+{
+    if (!record)
+        return false;
+    bool is_stopped;
+    pthread_cleanup_push(stopped, record->canopy_arg);
+    is_stopped = core_loop_callback_stop(record);
+    pthread_cleanup_pop(is_stopped);
+    return is_stopped;
+}
+
+bool canopy_loop_callback_drop(canopy_loop_callback *record)
+{
+    if (!record)
+        return false;
+    drop_own(record);
+    bool is_stopped;
+    pthread_cleanup_push(stopped, record->canopy_arg);
+    is_stopped = core_loop_callback_drop(record);
+    pthread_cleanup_pop(is_stopped);
+    return is_stopped;
+}
+
+int canopy_loop_callback_join(canopy_loop_callback *record)
+{
+    return core_loop_callback_join(record);
+}
+
+/* ------------------------------------------------------------------------- groups */
+
+int canopy_group_init(canopy_group *group, const canopy_ctx *parent, unsigned limit)
+{
+    struct shadow *shadow = group ? shadow_new(parent, HERE) : NULL;
+    if (!shadow)
+        return group && errno == ENOMEM ? -ENOMEM : -EINVAL;
+    int err = core_group_init(group, shadow->parent->core, limit);
+    canopy_ctx *ctx = shadow_born(shadow, err ? NULL : group->canopy_ctx_);
+    if (!err)
+        group->canopy_ctx_ = ctx;
+    return err;
+}
+
+const canopy_ctx *canopy_group_ctx(const canopy_group *group)
+{
+    return core_group_ctx(group);
+}
+
+struct member {
+    int (*fn)(const canopy_ctx *ctx, void *arg);
+    void *arg;
+    const canopy_ctx *ctx;
+};
+
+static int member_run(const canopy_ctx *core, void *arg)
+{
+    (void)core;
+    struct member member = *(struct member *)arg;
+    free(arg);
+    return member.fn(member.ctx, member.arg);
+}
+
+int canopy_group_go(canopy_group *group, int (*fn)(const canopy_ctx *ctx, void *arg), void *arg)
+{
+    struct member *member = group && fn ? malloc(sizeof *member) : NULL;
+    if (!member)
+        return group && fn ? -ENOMEM : -EINVAL;
+    *member = (struct member){fn, arg, group->canopy_ctx_};
+    int err = core_group_go(group, member_run, member);
+    if (err)
+        free(member);
+    return err;
+}
+
+/* The group's own handle; also where a callback ends the thread that waits. */
+static void group_ended(void *ctx)
+{
+    shadow_release(ctx, (canopy_debug_place){.call = "canopy_group_wait"});
+}
+
+int canopy_group_wait(canopy_group *group)
+{
+    canopy_ctx *ctx = group && group->canopy_state ? group->canopy_ctx_ : NULL;
+    int result;
+    pthread_cleanup_push(group_ended, ctx);
+    result = core_group_wait(group);
+    pthread_cleanup_pop(0);
+    if (ctx && !group->canopy_state)
+        shadow_release(ctx, HERE);
+    return result;
+}
