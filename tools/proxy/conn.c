@@ -21,10 +21,10 @@ static bool is_open(const struct conn *conn)
 /* Buries the connection once nothing refers to it. */
 static void conn_settle(struct conn *conn)
 {
-    if (is_open(conn) || conn->request || conn->notice.armed || conn->buried)
+    if (is_open(conn) || conn->request || conn->buried)
         return;
     conn->buried = true;
-    context_end(&conn->worker->stats.contexts, conn->ctx);
+    scope_close(&conn->worker->contexts, &conn->scope);
     http_free(&conn->inbound);
     buffer_free(&conn->leftover);
     buffer_free(&conn->out);
@@ -34,7 +34,7 @@ static void conn_settle(struct conn *conn)
 
 static void conn_shut(struct conn *conn)
 {
-    notice_disarm(&conn->notice);
+    context_unwatch(&conn->on_done);
     endpoint_close(&conn->endpoint);
     LIST_REMOVE(conn, siblings);
 }
@@ -65,7 +65,9 @@ static void conn_watch(struct conn *conn)
 static void conn_gone(struct conn *conn)
 {
     conn_shut(conn);
-    context_cancel(conn->ctx, OUTCOME_CLIENT_GONE);
+    if (conn->request && conn->request->call)
+        call_abandon(conn->request->call);
+    context_cancel(conn->scope.timed, OUTCOME_CLIENT_GONE);
     /* A call that no cancel reaches runs to its end, and may not wait for room. */
     buffer_clear(&conn->out);
     conn_watch(conn);
@@ -73,26 +75,24 @@ static void conn_gone(struct conn *conn)
 }
 
 /* The context is done: idle for too long, or the server's grace period is over. */
-static void conn_cancelled(struct notice *notice)
+static void conn_cancelled(void *argument)
 {
-    struct conn *conn = CONTAINER_OF(notice, struct conn, notice);
-    /* A request gets a notice of its own, and still has an answer to write. */
-    if (is_open(conn) && !conn->request)
+    struct conn *conn = argument;
+    /* A request has a callback of its own, and still has an answer to write. */
+    if (!conn->request)
         conn_close(conn);
-    else
-        conn_settle(conn);
 }
 
 /* All is sent, but closing while the client still writes would destroy it on the way. */
 static void conn_linger(struct conn *conn)
 {
-    if (context_done(conn->ctx)) {
+    if (context_done(conn->scope.timed)) {
         conn_close(conn);
         return;
     }
     conn->lingering = true;
     shutdown(conn->endpoint.fd, SHUT_WR);
-    context_set_deadline(conn->ctx, conn->worker->now_ns + LINGER_NS);
+    context_set_deadline(conn->scope.timed, conn->worker->now_ns + LINGER_NS);
     endpoint_watch(conn->worker, &conn->endpoint, EPOLLIN | EPOLLRDHUP);
 }
 
@@ -181,7 +181,7 @@ void conn_advance(struct conn *conn)
         }
         if (buffer_length(&conn->out) > 0) {
             /* Past its end a connection gets one attempt to say so, no more. */
-            if (context_done(conn->ctx))
+            if (context_done(conn->scope.timed))
                 conn_close(conn);
             break;
         }
@@ -216,7 +216,7 @@ void conn_drain(struct conn *conn)
         conn_close(conn);
 }
 
-void conn_open(struct worker *worker, int fd)
+void conn_open(struct worker *worker, int fd, const struct sockaddr_in *client)
 {
     const int on = 1;
     const int64_t idle_until_ns = worker->now_ns + worker->server->options.idle_ns;
@@ -225,16 +225,15 @@ void conn_open(struct worker *worker, int fd)
         close(fd);
         return;
     }
-    conn->endpoint.fd = fd;
-    conn->endpoint.ready = conn_ready;
-    conn->worker = worker;
+    *conn = (struct conn){
+        .endpoint = {.fd = fd, .ready = conn_ready}, .worker = worker, .client = *client};
     LIST_INSERT_HEAD(&worker->conns, conn, siblings);
     http_start(&conn->inbound, HTTP_REQUEST);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     worker->stats.connections++;
-    if (!context_connection(&worker->stats.contexts, worker->server->contexts.server, idle_until_ns,
-                            &conn->ctx) ||
-        !notice_arm(&conn->notice, worker, conn->ctx, conn_cancelled) ||
+    if (!connection_contexts_open(&worker->contexts, &conn->scope, idle_until_ns, &conn->client) ||
+        !context_watch(&worker->contexts, conn->scope.timed, &conn->on_done, conn_cancelled,
+                       conn) ||
         !endpoint_open(worker, &conn->endpoint, EPOLLIN | EPOLLRDHUP))
         conn_close(conn);
 }

@@ -15,8 +15,9 @@ struct conn {
     struct endpoint endpoint;
     LIST_ENTRY(conn) siblings;
     struct worker *worker;
-    canopy_ctx *ctx;
-    struct notice notice;
+    struct scope scope;
+    canopy_loop_callback on_done;
+    struct sockaddr_in client;
     struct http_message inbound;
     struct buffer leftover;    /* read, but belongs to requests to come */
     struct buffer out;         /* for the client */
@@ -27,8 +28,8 @@ struct conn {
     bool buried;
 };
 
-/* Takes over `fd`. */
-void conn_open(struct worker *worker, int fd);
+/* Takes over `fd`, on which `client` is. */
+void conn_open(struct worker *worker, int fd, const struct sockaddr_in *client);
 
 /* Carries the connection as far as it goes without waiting. */
 void conn_advance(struct conn *conn);

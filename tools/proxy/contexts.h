@@ -3,25 +3,38 @@
  * PROXY_WITHOUT_CONTEXTS can compile them out and what they cost can be
  * measured. The tree that is built here:
  *
- *   root                     the limit on contexts; empty at the end, or we leak
- *    +- signals              done when SIGTERM or SIGINT arrives: start to drain
- *    +- server               its deadline is the end of the grace period
- *        +- connection       its deadline is the idle timeout; the client hanging up ends it
- *            +- request      its deadline is the request's
- *                +- (value)  binds the request's id
- *                    +- call one exchange with the upstream
+ *   stop                        of the process: done when it shall end
+ *
+ *   root                        one a worker, whose loop drives its clock; the
+ *    |                          limit on contexts; empty at the end, or we leak
+ *    +- serving                 its deadline is the end of the grace period
+ *        +- connection          its deadline is the idle timeout; the client
+ *            |                  hanging up ends it
+ *            +- (value)         binds the client's address
+ *                +- request     its deadline is the request's
+ *                    +- (value) binds the request's id
+ *                        +- call  one exchange with the upstream
+ *
+ * `stop` is no ancestor of what the workers do. A root that a loop drives belongs
+ * to that loop, so there is no common one; and to stop means first to drain, which
+ * ends nothing. So each worker's loop has a callback on `stop`, drains when that
+ * runs, and limits its own tree. A context on signals would need the library's
+ * thread: here the main thread takes the signals, and cancels `stop`.
  *
  * Without contexts every constructor succeeds with NULL, nothing is ever done,
- * and only the signal is still waited for.
+ * and only the drain still begins.
  */
 #ifndef PROXY_CONTEXTS_H
 #define PROXY_CONTEXTS_H
 
-#include <canopy/canopy.h>
+#include <canopy/loop.h>
 #include <errno.h>
-#include <pthread.h>
-#include <signal.h>
+#include <netinet/in.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "outcome.h"
 
@@ -31,17 +44,34 @@ struct context_counts {
     uint64_t made, ended;
 };
 
+/* What the main thread and all workers share. */
 struct server_contexts {
-    canopy_ctx *root, *signals, *server;
+    canopy_ctx *stop;
+    /* These are used where `stop` is compiled out. */
+    int stop_fd;
+    atomic_bool stopped;
 };
 
-struct request_contexts {
+/* A worker's own; it stays in place while it is open. */
+struct worker_contexts {
+    canopy_ctx *root, *serving;
+    canopy_loop loop;
+    canopy_loop_callback stop_record;
+    struct context_counts counts;
+    atomic_size_t bytes; /* of memory that the root has taken */
+    /* These are used where `loop` is compiled out. */
+    struct server_contexts *server;
+    void (*on_stop)(void *arg);
+    void *arg;
+};
+
+/* A context with a deadline, and below it a layer with a value. */
+struct scope {
     canopy_ctx *timed;
-    canopy_ctx *ctx; /* the layer with the id: what calls derive from */
+    canopy_ctx *ctx; /* the layer: what the next level derives from */
+    /* Used where these are compiled out: so that the upstream is told the same. */
+    int64_t deadline_ns;
 };
-
-static const int stop_signals[] = {SIGTERM, SIGINT};
-enum { STOP_SIGNAL_COUNT = sizeof stop_signals / sizeof stop_signals[0] };
 
 static inline int64_t monotonic_ns(void)
 {
@@ -52,66 +82,124 @@ static inline int64_t monotonic_ns(void)
 
 #ifndef PROXY_WITHOUT_CONTEXTS
 
-extern const canopy_key request_id_key;
+extern const canopy_key client_key, request_id_key;
 
-static inline canopy_ctx *context_counted(struct context_counts *counts, canopy_ctx *ctx)
+static const bool contexts_compiled_in = true;
+
+static inline canopy_ctx *context_counted(struct worker_contexts *w, canopy_ctx *ctx)
 {
-    counts->made += ctx != NULL;
+    w->counts.made += ctx != NULL;
     return ctx;
 }
 
 /* Cancels what is live, and gives the handle back. */
-static inline void context_end(struct context_counts *counts, canopy_ctx *ctx)
+static inline void context_end(struct worker_contexts *w, canopy_ctx *ctx)
 {
-    counts->ended += ctx != NULL;
+    w->counts.ended += ctx != NULL;
     canopy_end(ctx);
 }
 
 /* ----------------------------------------------------------------- server */
 
-static inline void server_contexts_close_parts(struct server_contexts *s)
+static inline bool server_contexts_open(struct server_contexts *s)
 {
-    canopy_end(s->server);
-    canopy_end(s->signals);
+    /* Without a deadline below background, its clock has nothing to run for. */
+    s->stop = canopy_with_cancel(canopy_background());
+    return s->stop != NULL;
+}
+
+/* Has all workers drain. */
+static inline void server_contexts_stop(struct server_contexts *s)
+{
+    canopy_cancel(s->stop);
+}
+
+static inline void server_contexts_close(struct server_contexts *s)
+{
+    canopy_end(s->stop);
+}
+
+/* ---------------------------------------------------------------- workers */
+
+static inline void *root_allocate(void *bytes, size_t align_bytes, size_t size_bytes)
+{
+    void *memory;
+    if (posix_memalign(&memory, align_bytes, size_bytes) != 0)
+        return NULL;
+    atomic_fetch_add_explicit((atomic_size_t *)bytes, size_bytes, memory_order_relaxed);
+    return memory;
+}
+
+static inline void root_release(void *bytes, void *memory, size_t align_bytes, size_t size_bytes)
+{
+    (void)align_bytes;
+    atomic_fetch_sub_explicit((atomic_size_t *)bytes, size_bytes, memory_order_relaxed);
+    free(memory);
 }
 
 /* `max_live`: the limit on contexts, 0 for none. */
-static inline bool server_contexts_open(struct server_contexts *s, size_t max_live)
+static inline bool worker_contexts_open(struct worker_contexts *w, size_t max_live)
 {
-    canopy_config config = {.size = sizeof config, .max_live = max_live};
-    *s = (struct server_contexts){.root = canopy_root_new(&config)};
-    if (!s->root)
+    const canopy_config config = {.size = sizeof config,
+                                  .allocate = root_allocate,
+                                  .release = root_release,
+                                  .user = &w->bytes,
+                                  .max_live = max_live,
+                                  .clock = CANOPY_CLOCK_HOST,
+                                  .now_ns = monotonic_ns()};
+    w->root = canopy_root_new(&config);
+    if (!w->root)
         return false;
-    s->signals = canopy_with_signals(s->root, stop_signals, STOP_SIGNAL_COUNT);
-    s->server = canopy_with_deadline_cause(s->root, CANOPY_NEVER, &outcomes[OUTCOME_SHUTDOWN]);
-    if (s->signals && s->server)
-        return true;
-    server_contexts_close_parts(s);
-    if (canopy_root_free(s->root) == 0)
-        s->root = NULL;
-    return false;
+    w->serving = canopy_with_deadline_cause(w->root, CANOPY_NEVER, &outcomes[OUTCOME_SHUTDOWN]);
+    return w->serving != NULL;
 }
 
-static inline void server_contexts_wait_for_signal(const struct server_contexts *s)
+/* Makes the loop, on the worker's thread, where on_stop(arg) will run once. */
+static inline bool worker_contexts_start(struct worker_contexts *w, struct server_contexts *s,
+                                         void (*on_stop)(void *arg), void *arg)
 {
-    canopy_wait(s->signals, CANOPY_NEVER);
+    return canopy_loop_init(&w->loop, w->root) == 0 &&
+           canopy_loop_after_func(s->stop, &w->loop, &w->stop_record, on_stop, arg) == 0;
 }
 
-/* From now on the server, and so all of its requests, have `grace_ns` left. */
-static inline void server_contexts_limit(struct server_contexts *s, int64_t grace_ns)
+static inline int worker_contexts_fd(const struct worker_contexts *w)
 {
-    canopy_set_deadline(s->server, monotonic_ns() + grace_ns);
+    return canopy_loop_fd(&w->loop);
+}
+
+/* How long the worker may sleep, for epoll_wait. */
+static inline int worker_contexts_timeout_ms(struct worker_contexts *w)
+{
+    return canopy_loop_timeout_ms(canopy_loop_timeout_ns(&w->loop, monotonic_ns()));
+}
+
+/* Ends what is due, and runs the callbacks of what is done. */
+static inline void worker_contexts_run(struct worker_contexts *w, int64_t now_ns)
+{
+    canopy_loop_run(&w->loop, now_ns);
+}
+
+/* Whatever the worker does shall be over by `deadline_ns`. */
+static inline void worker_contexts_limit(struct worker_contexts *w, int64_t deadline_ns)
+{
+    canopy_set_deadline(w->serving, deadline_ns);
+}
+
+/* Undoes the start, on the same thread. False: something is still watched. */
+static inline bool worker_contexts_finish(struct worker_contexts *w)
+{
+    return canopy_loop_close(&w->loop) == 0;
 }
 
 /* True when nothing was left below the root. */
-static inline bool server_contexts_close(struct server_contexts *s, int64_t patience_ns)
+static inline bool worker_contexts_close(struct worker_contexts *w, int64_t patience_ns)
 {
     const int64_t until_ns = monotonic_ns() + patience_ns;
-    server_contexts_close_parts(s);
-    if (canopy_wait_idle(s->root, until_ns) != 0)
+    canopy_end(w->serving);
+    if (canopy_wait_idle(w->root, until_ns) != 0)
         return false;
     /* Idle is not yet free: what was last released may be in its grace period. */
-    while (canopy_root_free(s->root) != 0) {
+    while (canopy_root_free(w->root) != 0) {
         if (canopy_sleep(canopy_background(), NS_PER_MS) != 0 || monotonic_ns() > until_ns)
             return false;
     }
@@ -120,42 +208,48 @@ static inline bool server_contexts_close(struct server_contexts *s, int64_t pati
 
 /* --------------------------------------------------- connections and below */
 
-static inline bool context_connection(struct context_counts *counts, const canopy_ctx *server,
-                                      int64_t idle_until_ns, canopy_ctx **ctx)
+static inline void scope_close(struct worker_contexts *w, struct scope *scope)
 {
-    *ctx = context_counted(
-        counts, canopy_with_deadline_cause(server, idle_until_ns, &outcomes[OUTCOME_IDLE]));
-    return *ctx != NULL;
+    context_end(w, scope->ctx);
+    context_end(w, scope->timed);
+    *scope = (struct scope){0};
 }
 
-static inline void request_contexts_close(struct context_counts *counts, struct request_contexts *r)
+/* `outcome`: of what the deadline ends. `value` stays where it is until the scope is closed. */
+static inline bool scope_open(struct worker_contexts *w, struct scope *scope,
+                              const canopy_ctx *parent, int64_t deadline_ns, enum outcome outcome,
+                              const canopy_key *key, void *value)
 {
-    context_end(counts, r->ctx);
-    context_end(counts, r->timed);
-}
-
-/* `id` stays where it is until the contexts are closed. */
-static inline bool request_contexts_open(struct context_counts *counts,
-                                         const canopy_ctx *connection, int64_t deadline_ns,
-                                         uint64_t *id, struct request_contexts *r)
-{
-    *r = (struct request_contexts){0};
-    r->timed = context_counted(
-        counts, canopy_with_deadline_cause(connection, deadline_ns, &outcomes[OUTCOME_DEADLINE]));
-    if (!r->timed)
+    scope->ctx = NULL;
+    scope->timed =
+        context_counted(w, canopy_with_deadline_cause(parent, deadline_ns, &outcomes[outcome]));
+    if (!scope->timed)
         return false;
-    r->ctx = context_counted(counts, canopy_with_value(r->timed, &request_id_key, id));
-    if (r->ctx)
+    scope->ctx = context_counted(w, canopy_with_value(scope->timed, key, value));
+    if (scope->ctx)
         return true;
-    request_contexts_close(counts, r);
-    *r = (struct request_contexts){0};
+    scope_close(w, scope);
     return false;
 }
 
-static inline bool context_call(struct context_counts *counts, const canopy_ctx *request,
+static inline bool connection_contexts_open(struct worker_contexts *w, struct scope *scope,
+                                            int64_t idle_until_ns, struct sockaddr_in *client)
+{
+    return scope_open(w, scope, w->serving, idle_until_ns, OUTCOME_IDLE, &client_key, client);
+}
+
+static inline bool request_contexts_open(struct worker_contexts *w, struct scope *scope,
+                                         const struct scope *connection, int64_t deadline_ns,
+                                         uint64_t *id)
+{
+    return scope_open(w, scope, connection->ctx, deadline_ns, OUTCOME_DEADLINE, &request_id_key,
+                      id);
+}
+
+static inline bool context_call(struct worker_contexts *w, const canopy_ctx *request,
                                 canopy_ctx **ctx)
 {
-    *ctx = context_counted(counts, canopy_with_cancel(request));
+    *ctx = context_counted(w, canopy_with_cancel(request));
     return *ctx != NULL;
 }
 
@@ -187,9 +281,20 @@ static inline int64_t context_deadline(const canopy_ctx *ctx)
     return deadline_ns;
 }
 
+static inline int64_t scope_deadline(const struct scope *scope)
+{
+    return context_deadline(scope->timed);
+}
+
 static inline bool context_timed_out(const canopy_ctx *ctx)
 {
     return canopy_err(ctx) == -ETIMEDOUT;
+}
+
+/* NULL where there is none, also for `ctx`. */
+static inline const struct sockaddr_in *context_client(const canopy_ctx *ctx)
+{
+    return ctx ? canopy_value(ctx, &client_key) : NULL;
 }
 
 /* 0 where there is none. */
@@ -199,96 +304,124 @@ static inline uint64_t context_request_id(const canopy_ctx *ctx)
     return id ? *id : 0;
 }
 
-static inline bool context_watch(const canopy_ctx *ctx, canopy_callback *callback,
-                                 void (*fn)(void *arg), void *arg)
+/* Has the worker's loop run fn(arg) once, when the context is done. */
+static inline bool context_watch(struct worker_contexts *w, const canopy_ctx *ctx,
+                                 canopy_loop_callback *record, void (*fn)(void *arg), void *arg)
 {
-    return canopy_after_func(ctx, callback, fn, arg) == 0;
+    return canopy_loop_after_func(ctx, &w->loop, record, fn, arg) == 0;
 }
 
-/* True: fn never runs. False: it ran, runs, or is bound to run. */
-static inline bool context_unwatch(canopy_callback *callback)
+/* On the worker's thread that is certain: what has not begun never will. */
+static inline void context_unwatch(canopy_loop_callback *record)
 {
-    return canopy_callback_stop(callback);
+    canopy_loop_callback_stop(record);
 }
-
-/* Waits until fn is off the record, so that the record may be freed. */
-static inline void context_settle(canopy_callback *callback)
-{
-    canopy_callback_join(callback);
-}
-
-static const bool contexts_compiled_in = true;
 
 #else
 
-static inline void context_end(struct context_counts *counts, canopy_ctx *ctx)
+static const bool contexts_compiled_in = false;
+
+static inline void context_end(struct worker_contexts *w, canopy_ctx *ctx)
 {
-    (void)counts, (void)ctx;
+    (void)w, (void)ctx;
 }
 
-static inline sigset_t stop_signal_set(void)
+/* Nobody reads it: its one write is an edge for the epoll set of each worker. */
+static inline bool server_contexts_open(struct server_contexts *s)
 {
-    sigset_t set;
-    sigemptyset(&set);
-    for (int i = 0; i < STOP_SIGNAL_COUNT; i++)
-        sigaddset(&set, stop_signals[i]);
-    return set;
+    s->stop_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    return s->stop_fd >= 0;
 }
 
-/* Called before any thread starts, so that all of them leave the signals to the wait. */
-static inline bool server_contexts_open(struct server_contexts *s, size_t max_live)
+static inline void server_contexts_stop(struct server_contexts *s)
 {
-    (void)max_live;
-    *s = (struct server_contexts){0};
-    sigset_t set = stop_signal_set();
-    return pthread_sigmask(SIG_BLOCK, &set, NULL) == 0;
+    atomic_store(&s->stopped, true);
+    eventfd_write(s->stop_fd, 1);
 }
 
-static inline void server_contexts_wait_for_signal(const struct server_contexts *s)
+static inline void server_contexts_close(struct server_contexts *s)
 {
-    (void)s;
-    sigset_t set = stop_signal_set();
-    int signal_number;
-    sigwait(&set, &signal_number);
+    close(s->stop_fd);
 }
 
-static inline void server_contexts_limit(struct server_contexts *s, int64_t grace_ns)
+static inline bool worker_contexts_open(struct worker_contexts *w, size_t max_live)
 {
-    (void)s, (void)grace_ns;
-}
-
-static inline bool server_contexts_close(struct server_contexts *s, int64_t patience_ns)
-{
-    (void)s, (void)patience_ns;
+    (void)w, (void)max_live;
     return true;
 }
 
-static inline bool context_connection(struct context_counts *counts, const canopy_ctx *server,
-                                      int64_t idle_until_ns, canopy_ctx **ctx)
+static inline bool worker_contexts_start(struct worker_contexts *w, struct server_contexts *s,
+                                         void (*on_stop)(void *arg), void *arg)
 {
-    (void)counts, (void)server, (void)idle_until_ns;
-    *ctx = NULL;
+    w->server = s;
+    w->on_stop = on_stop;
+    w->arg = arg;
     return true;
 }
 
-static inline void request_contexts_close(struct context_counts *counts, struct request_contexts *r)
+static inline int worker_contexts_fd(const struct worker_contexts *w)
 {
-    (void)counts, (void)r;
+    return w->server->stop_fd;
 }
 
-static inline bool request_contexts_open(struct context_counts *counts,
-                                         const canopy_ctx *connection, int64_t deadline_ns,
-                                         uint64_t *id, struct request_contexts *r)
+static inline int worker_contexts_timeout_ms(struct worker_contexts *w)
 {
-    (void)counts, (void)connection, (void)deadline_ns, (void)id;
-    *r = (struct request_contexts){0};
+    (void)w;
+    return -1;
+}
+
+static inline void worker_contexts_run(struct worker_contexts *w, int64_t now_ns)
+{
+    (void)now_ns;
+    void (*on_stop)(void *arg) = w->on_stop;
+    if (!on_stop || !atomic_load(&w->server->stopped))
+        return;
+    w->on_stop = NULL;
+    on_stop(w->arg);
+}
+
+static inline void worker_contexts_limit(struct worker_contexts *w, int64_t deadline_ns)
+{
+    (void)w, (void)deadline_ns;
+}
+
+static inline bool worker_contexts_finish(struct worker_contexts *w)
+{
+    (void)w;
     return true;
 }
 
-static inline bool context_call(struct context_counts *counts, const canopy_ctx *request,
+static inline bool worker_contexts_close(struct worker_contexts *w, int64_t patience_ns)
+{
+    (void)w, (void)patience_ns;
+    return true;
+}
+
+static inline void scope_close(struct worker_contexts *w, struct scope *scope)
+{
+    (void)w, (void)scope;
+}
+
+static inline bool connection_contexts_open(struct worker_contexts *w, struct scope *scope,
+                                            int64_t idle_until_ns, struct sockaddr_in *client)
+{
+    (void)w, (void)scope, (void)idle_until_ns, (void)client;
+    return true;
+}
+
+static inline bool request_contexts_open(struct worker_contexts *w, struct scope *scope,
+                                         const struct scope *connection, int64_t deadline_ns,
+                                         uint64_t *id)
+{
+    (void)w, (void)connection, (void)id;
+    scope->deadline_ns = deadline_ns;
+    return true;
+}
+
+static inline bool context_call(struct worker_contexts *w, const canopy_ctx *request,
                                 canopy_ctx **ctx)
 {
-    (void)counts, (void)request;
+    (void)w, (void)request;
     *ctx = NULL;
     return true;
 }
@@ -321,10 +454,21 @@ static inline int64_t context_deadline(const canopy_ctx *ctx)
     return CANOPY_NEVER;
 }
 
+static inline int64_t scope_deadline(const struct scope *scope)
+{
+    return scope->deadline_ns;
+}
+
 static inline bool context_timed_out(const canopy_ctx *ctx)
 {
     (void)ctx;
     return false;
+}
+
+static inline const struct sockaddr_in *context_client(const canopy_ctx *ctx)
+{
+    (void)ctx;
+    return NULL;
 }
 
 static inline uint64_t context_request_id(const canopy_ctx *ctx)
@@ -333,25 +477,17 @@ static inline uint64_t context_request_id(const canopy_ctx *ctx)
     return 0;
 }
 
-static inline bool context_watch(const canopy_ctx *ctx, canopy_callback *callback,
-                                 void (*fn)(void *arg), void *arg)
+static inline bool context_watch(struct worker_contexts *w, const canopy_ctx *ctx,
+                                 canopy_loop_callback *record, void (*fn)(void *arg), void *arg)
 {
-    (void)ctx, (void)callback, (void)fn, (void)arg;
+    (void)w, (void)ctx, (void)record, (void)fn, (void)arg;
     return true;
 }
 
-static inline bool context_unwatch(canopy_callback *callback)
+static inline void context_unwatch(canopy_loop_callback *record)
 {
-    (void)callback;
-    return true;
+    (void)record;
 }
-
-static inline void context_settle(canopy_callback *callback)
-{
-    (void)callback;
-}
-
-static const bool contexts_compiled_in = false;
 
 #endif
 

@@ -1,9 +1,11 @@
 /* log.c - the access log. */
 #include "log.h"
 
+#include <arpa/inet.h>
 #include <inttypes.h>
 
 #ifndef PROXY_WITHOUT_CONTEXTS
+const canopy_key client_key = {.name = "client"};
 const canopy_key request_id_key = {.name = "request id"};
 #endif
 
@@ -17,7 +19,11 @@ void log_request(struct log *log, const canopy_ctx *ctx, const struct log_entry 
 {
     if (!log->file)
         return;
-    fprintf(log->file, "%" PRIu64 " %s %.*s %d %.3f ms: %s\n", context_request_id(ctx),
+    const struct sockaddr_in *client = context_client(ctx);
+    char address[INET_ADDRSTRLEN] = "-";
+    if (client)
+        inet_ntop(AF_INET, &client->sin_addr, address, sizeof address);
+    fprintf(log->file, "%" PRIu64 " %s %s %.*s %d %.3f ms: %s\n", context_request_id(ctx), address,
             entry->method, (int)entry->target_length, entry->target, entry->status,
             (double)entry->duration_ns / (double)NS_PER_MS, outcomes[entry->outcome].text);
 }

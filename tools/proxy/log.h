@@ -21,7 +21,7 @@ struct log_entry {
 /* NULL path: no log. False with errno. */
 bool log_open(struct log *log, const char *path);
 
-/* `ctx` is the request's, where the line finds its id; NULL if it never got one. */
+/* `ctx` is the request's, where the line finds client and id; NULL if it never got one. */
 void log_request(struct log *log, const canopy_ctx *ctx, const struct log_entry *entry);
 
 void log_flush(struct log *log);

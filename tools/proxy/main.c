@@ -2,11 +2,12 @@
  * main.c - an HTTP/1.1 reverse proxy on the loopback interface that shows how a
  * program is built around canopy: options, the workers' start, and the way to
  * the end: a signal starts the drain, the grace period limits it, and at the
- * end the root must be empty.
+ * end the workers' roots must be empty.
  */
 #include <argp.h>
 #include <arpa/inet.h>
 #include <err.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -14,9 +15,6 @@
 #include "worker.h"
 
 enum { WORKERS_MAX = 64 };
-
-/* How long the contexts may take to go once all workers have ended. */
-#define CLOSE_PATIENCE_NS (2000 * NS_PER_MS)
 
 /* ---------------------------------------------------------------- options */
 
@@ -42,7 +40,8 @@ static const struct argp_option option_list[] = {
     {"grace-ms", OPTION_GRACE, "N", 0,
      "How long requests may take to end after SIGTERM or SIGINT (default 5000)", 0},
     {"max-requests", OPTION_MAX_REQUESTS, "N", 0, "Live requests at once (default 0: any)", 0},
-    {"max-contexts", OPTION_MAX_CONTEXTS, "N", 0, "Live contexts at once (default 0: any)", 0},
+    {"max-contexts", OPTION_MAX_CONTEXTS, "N", 0,
+     "Live contexts at once, shared out over the workers (default 0: any)", 0},
     {"access-log", OPTION_ACCESS_LOG, "FILE", 0, "Append a line for each request", 0},
     {0},
 };
@@ -142,7 +141,7 @@ static void start_workers(struct worker *workers, struct server *server)
     uint16_t port = server->options.port;
     for (unsigned i = 0; i < server->options.workers; i++) {
         if (!worker_open(&workers[i], server, i, &port))
-            err(EXIT_FAILURE, "cannot open a listener on port %u", port);
+            err(EXIT_FAILURE, "cannot open a worker on port %u", port);
     }
     for (unsigned i = 0; i < server->options.workers; i++) {
         int error = pthread_create(&workers[i].thread, NULL, worker_run, &workers[i]);
@@ -153,17 +152,19 @@ static void start_workers(struct worker *workers, struct server *server)
     fflush(stdout);
 }
 
-static void drain_workers(struct worker *workers, struct server *server, struct stats *sum)
+/* True: no worker has left anything behind. */
+static bool stop_workers(struct worker *workers, struct server *server, struct stats *sum)
 {
-    server_contexts_limit(&server->contexts, server->options.grace_ns);
-    for (unsigned i = 0; i < server->options.workers; i++)
-        notice_post(&workers[i].drain);
+    bool clean = true;
+    server_contexts_stop(&server->contexts);
     for (unsigned i = 0; i < server->options.workers; i++) {
         pthread_join(workers[i].thread, NULL);
-        stats_merge(sum, &workers[i].stats);
-    }
-    for (unsigned i = 0; i < server->options.workers; i++)
         worker_close(&workers[i]);
+        clean = clean && workers[i].clean;
+        stats_merge(sum, &workers[i].stats);
+        stats_free(&workers[i].stats);
+    }
+    return clean;
 }
 
 int main(int argc, char **argv)
@@ -176,18 +177,25 @@ int main(int argc, char **argv)
     };
     static struct worker workers[WORKERS_MAX];
     struct stats sum = {0};
+    sigset_t stop_signals;
+    int signal_number;
 
     argp_parse(&argp, argc, argv, 0, NULL, &server.options);
     raise_descriptor_limit();
     if (!log_open(&server.log, server.options.access_log))
         err(EXIT_FAILURE, "%s", server.options.access_log);
-    if (!server_contexts_open(&server.contexts, server.options.max_contexts))
+    /* Before any thread starts, so that all of them leave the signals to the wait. */
+    sigemptyset(&stop_signals);
+    sigaddset(&stop_signals, SIGTERM);
+    sigaddset(&stop_signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &stop_signals, NULL);
+    if (!server_contexts_open(&server.contexts))
         err(EXIT_FAILURE, "cannot make the server's contexts");
     start_workers(workers, &server);
-    server_contexts_wait_for_signal(&server.contexts);
-    drain_workers(workers, &server, &sum);
+    sigwait(&stop_signals, &signal_number);
+    const bool clean = stop_workers(workers, &server, &sum);
+    server_contexts_close(&server.contexts);
     log_close(&server.log);
-    const bool clean = server_contexts_close(&server.contexts, CLOSE_PATIENCE_NS);
     stats_print(&sum, stdout, clean);
     stats_free(&sum);
     return clean ? EXIT_SUCCESS : EXIT_FAILURE;

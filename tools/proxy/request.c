@@ -4,22 +4,11 @@
 #include "conn.h"
 #include "upstream.h"
 
-/* Buries the request once nothing refers to it. */
-static void request_settle(struct request *request)
+static void request_cancelled(void *argument)
 {
-    if (!request->conn && !request->notice.armed)
-        worker_bury(request->notice.worker, &request->record);
-}
-
-static void request_cancelled(struct notice *notice)
-{
-    struct request *request = CONTAINER_OF(notice, struct request, notice);
+    struct request *request = argument;
     struct conn *conn = request->conn;
-    if (!conn) {
-        request_settle(request);
-        return;
-    }
-    request_end(request, context_outcome(request->contexts.ctx));
+    request_end(request, context_outcome(request->scope.timed));
     conn_advance(conn);
 }
 
@@ -34,11 +23,9 @@ static struct request *request_new(struct conn *conn)
         conn_close(conn);
         return NULL;
     }
-    request->conn = conn;
-    request->notice.worker = worker;
-    request->id = worker->next_request_id;
+    *request =
+        (struct request){.conn = conn, .id = worker->next_request_id, .started_ns = worker->now_ns};
     worker->next_request_id += worker->server->options.workers;
-    request->started_ns = worker->now_ns;
     conn->request = request;
     return request;
 }
@@ -58,19 +45,20 @@ static bool request_open(struct request *request, struct worker *worker, int64_t
     struct conn *conn = request->conn;
     const int64_t timeout_ns =
         timeout_ms >= 0 ? timeout_ms * NS_PER_MS : worker->server->options.timeout_ns;
-    context_set_deadline(conn->ctx, CANOPY_NEVER);
-    return request_contexts_open(&worker->stats.contexts, conn->ctx, worker->now_ns + timeout_ns,
-                                 &request->id, &request->contexts) &&
-           notice_arm(&request->notice, worker, request->contexts.ctx, request_cancelled);
+    context_set_deadline(conn->scope.timed, CANOPY_NEVER);
+    return request_contexts_open(&worker->contexts, &request->scope, &conn->scope,
+                                 worker->now_ns + timeout_ns, &request->id) &&
+           context_watch(&worker->contexts, request->scope.timed, &request->on_done,
+                         request_cancelled, request);
 }
 
 /* What is left of its time, for the upstream to know; -1: it is not limited. */
 static int64_t request_remaining_ms(const struct request *request)
 {
-    const int64_t deadline_ns = context_deadline(request->contexts.ctx);
+    const int64_t deadline_ns = scope_deadline(&request->scope);
     if (deadline_ns == CANOPY_NEVER)
         return -1;
-    const int64_t remaining_ns = deadline_ns - request->notice.worker->now_ns;
+    const int64_t remaining_ns = deadline_ns - request->conn->worker->now_ns;
     return remaining_ns > 0 ? remaining_ns / NS_PER_MS : 0;
 }
 
@@ -93,8 +81,8 @@ void request_begin(struct conn *conn)
     request->replayable = http_is_replayable(&conn->inbound);
     buffer_clear(&conn->to_upstream);
     http_write_request(&conn->inbound, &conn->to_upstream, request_remaining_ms(request));
-    /* Born done: its notice is on the way, and will answer it. */
-    if (!context_done(request->contexts.ctx))
+    /* Born done: its callback will answer it. */
+    if (!context_done(request->scope.timed))
         call_start(request);
 }
 
@@ -119,7 +107,7 @@ static void request_log(const struct request *request, enum outcome outcome)
         .duration_ns = monotonic_ns() - request->started_ns,
         .outcome = outcome,
     };
-    log_request(&worker->server->log, request->contexts.ctx, &entry);
+    log_request(&worker->server->log, request->scope.ctx, &entry);
 }
 
 /* Tells the client how it ended: by a response, or by cutting off one that began. */
@@ -129,7 +117,7 @@ static void request_answer(struct request *request, struct conn *conn, enum outc
         conn_close(conn);
         return;
     }
-    conn->closing = conn->closing || conn->worker->draining || context_done(conn->ctx) ||
+    conn->closing = conn->closing || conn->worker->draining || context_done(conn->scope.timed) ||
                     !conn->inbound.keep_alive;
     request->status = outcomes[outcome].code;
     http_write_answer(&conn->inbound, &conn->out, &outcomes[outcome], conn->closing);
@@ -147,13 +135,12 @@ void request_end(struct request *request, enum outcome outcome)
     request_log(request, outcome);
     if (request->admitted)
         atomic_fetch_sub_explicit(&worker->server->live_requests, 1, memory_order_relaxed);
-    notice_disarm(&request->notice);
-    request_contexts_close(&worker->stats.contexts, &request->contexts);
+    context_unwatch(&request->on_done);
+    scope_close(&worker->contexts, &request->scope);
     /* What is still to come of the body is read, and dropped. */
     conn->inbound.body_out = NULL;
     buffer_clear(&conn->to_upstream);
     conn->request = NULL;
-    request->conn = NULL;
-    context_set_deadline(conn->ctx, worker->now_ns + worker->server->options.idle_ns);
-    request_settle(request);
+    context_set_deadline(conn->scope.timed, worker->now_ns + worker->server->options.idle_ns);
+    worker_bury(worker, &request->record);
 }

@@ -13,10 +13,10 @@ struct call;
 
 struct request {
     struct record record;
-    struct conn *conn; /* NULL once it is over */
+    struct conn *conn;
     struct call *call;
-    struct request_contexts contexts;
-    struct notice notice;
+    struct scope scope;
+    canopy_loop_callback on_done;
     uint64_t id;
     int64_t started_ns;
     int status;             /* sent to the client; 0: none yet */

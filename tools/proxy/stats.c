@@ -57,6 +57,7 @@ void stats_merge(struct stats *sum, const struct stats *part)
     sum->upstream_retried += part->upstream_retried;
     sum->requests_at_drain += part->requests_at_drain;
     sum->contexts_at_drain += part->contexts_at_drain;
+    sum->context_bytes_at_drain += part->context_bytes_at_drain;
     sum->contexts.made += part->contexts.made;
     sum->contexts.ended += part->contexts.ended;
     samples_merge(&sum->cancel_to_close, &part->cancel_to_close);
@@ -77,8 +78,10 @@ void stats_print(struct stats *stats, FILE *file, bool clean)
     fprintf(file, ", \"requests_at_drain\": %" PRIu64, stats->requests_at_drain);
     fprintf(file,
             ", \"contexts\": {\"made\": %" PRIu64 ", \"ended\": %" PRIu64 ", \"at_drain\": %" PRIu64
-            ", \"left\": %" PRIu64 ", \"root_empty\": %s}",
+            ", \"bytes_at_drain\": %" PRIu64 ", \"record_bytes\": %zu, \"left\": %" PRIu64
+            ", \"root_empty\": %s}",
             stats->contexts.made, stats->contexts.ended, stats->contexts_at_drain,
+            stats->context_bytes_at_drain, sizeof(canopy_loop_callback),
             stats->contexts.made - stats->contexts.ended, clean ? "true" : "false");
     samples_print(&stats->cancel_to_close, "cancel_to_close_us", file);
     samples_print(&stats->deadline_to_close, "deadline_to_close_us", file);

@@ -15,10 +15,10 @@ struct samples {
 struct stats {
     uint64_t connections, requests, outcomes[OUTCOME_COUNT];
     uint64_t upstream_opened, upstream_reused, upstream_retried;
-    uint64_t requests_at_drain, contexts_at_drain;
+    uint64_t requests_at_drain, contexts_at_drain, context_bytes_at_drain;
     struct context_counts contexts;
-    struct samples cancel_to_close;   /* from a context's cancel to its upstream's close() */
-    struct samples deadline_to_close; /* from the deadline itself, where that was the reason */
+    struct samples cancel_to_close;   /* from the client's hanging up to its upstream's close() */
+    struct samples deadline_to_close; /* from the deadline, where that was the reason */
 };
 
 void samples_add(struct samples *samples, int64_t value_ns);

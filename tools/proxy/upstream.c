@@ -57,9 +57,10 @@ static struct upstream *upstream_connect(struct worker *worker)
     struct upstream *upstream = worker_allocate(worker, sizeof *upstream);
     if (!upstream)
         return NULL;
-    upstream->worker = worker;
-    upstream->endpoint.ready = upstream_ready;
-    upstream->endpoint.fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    *upstream = (struct upstream){
+        .endpoint = {.fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0),
+                     .ready = upstream_ready},
+        .worker = worker};
     if (upstream->endpoint.fd >= 0 &&
         (connect(upstream->endpoint.fd, (const struct sockaddr *)address, sizeof *address) == 0 ||
          errno == EINPROGRESS) &&
@@ -84,15 +85,6 @@ static struct upstream *upstream_take(struct worker *worker, bool fresh)
 
 /* ------------------------------------------------------------------ calls */
 
-/* Buries the call once nothing refers to it. */
-static void call_settle(struct call *call)
-{
-    if (call->upstream || call->notice.armed)
-        return;
-    context_end(&call->worker->stats.contexts, call->ctx);
-    worker_bury(call->worker, &call->record);
-}
-
 /* Takes the call off its request and its connection, which the caller goes on with. */
 static void call_end(struct call *call)
 {
@@ -102,8 +94,9 @@ static void call_end(struct call *call)
     if (call->upstream)
         call->upstream->call = NULL;
     call->upstream = NULL;
-    notice_disarm(&call->notice);
-    call_settle(call);
+    context_unwatch(&call->on_done);
+    context_end(&call->worker->contexts, call->ctx);
+    worker_bury(call->worker, &call->record);
 }
 
 static void call_abort(struct call *call)
@@ -114,27 +107,29 @@ static void call_abort(struct call *call)
 }
 
 /* The call's context is done: its connection is of no use to anybody. */
-static void call_cancelled(struct notice *notice)
+static void call_cancelled(void *argument)
 {
-    struct call *call = CONTAINER_OF(notice, struct call, notice);
-    if (!call->upstream) {
-        call_settle(call);
-        return;
-    }
+    struct call *call = argument;
     struct stats *stats = &call->worker->stats;
-    upstream_close(call->upstream);
-    const int64_t closed_ns = monotonic_ns();
-    samples_add(&stats->cancel_to_close, closed_ns - notice->posted_ns);
-    if (context_timed_out(call->ctx))
-        samples_add(&stats->deadline_to_close, closed_ns - context_deadline(call->ctx));
-    call_end(call);
+    const bool sent = call->upstream != NULL;
+    const bool timed_out = context_timed_out(call->ctx);
+    const int64_t ended_ns = timed_out ? context_deadline(call->ctx) : call->abandoned_ns;
+    call_abort(call);
+    if (sent)
+        samples_add(timed_out ? &stats->deadline_to_close : &stats->cancel_to_close,
+                    monotonic_ns() - ended_ns);
+}
+
+void call_abandon(struct call *call)
+{
+    call->abandoned_ns = monotonic_ns();
 }
 
 void call_detach(struct call *call)
 {
     call->request->call = NULL;
     call->request = NULL;
-    /* A call that was cancelled has its own notice, and closes when that arrives. */
+    /* A call that was cancelled has its own callback, and closes when that runs. */
     if (!context_done(call->ctx))
         call_abort(call);
 }
@@ -154,11 +149,10 @@ static void call_begin(struct request *request, bool fresh)
         request_end(request, OUTCOME_OVERLOAD);
         return;
     }
-    call->worker = worker;
-    call->request = request;
+    *call = (struct call){.worker = worker, .request = request};
     request->call = call;
-    if (!context_call(&worker->stats.contexts, request->contexts.ctx, &call->ctx) ||
-        !notice_arm(&call->notice, worker, call->ctx, call_cancelled)) {
+    if (!context_call(&worker->contexts, request->scope.ctx, &call->ctx) ||
+        !context_watch(&worker->contexts, call->ctx, &call->on_done, call_cancelled, call)) {
         call_end(call);
         request_end(request, OUTCOME_OVERLOAD);
         return;
@@ -305,7 +299,7 @@ static void upstream_ready(struct endpoint *endpoint, uint32_t events)
         return;
     }
     if (!call->request)
-        return; /* cancelled: its notice is in the mailbox */
+        return; /* cancelled: its callback is about to run */
     struct conn *conn = call->request->conn;
     if (!upstream->connected && !upstream_connected(upstream)) {
         call_lost(call);

@@ -30,7 +30,8 @@ struct call {
     struct request *request;   /* NULL: it does not wait for us any more */
     struct upstream *upstream; /* NULL: over */
     canopy_ctx *ctx;
-    struct notice notice;
+    canopy_loop_callback on_done;
+    int64_t abandoned_ns; /* when its client hung up */
 };
 
 /* Sends the request's buffer to an upstream. How it ends is told to the request. */
@@ -44,6 +45,9 @@ void call_watch(struct call *call);
 
 /* The request goes on without the call, which ends. */
 void call_detach(struct call *call);
+
+/* The client hung up, and the call's context is about to be cancelled for that. */
+void call_abandon(struct call *call);
 
 void upstreams_close_idle(struct worker *worker);
 

@@ -1,11 +1,11 @@
-/* worker.c - the epoll loop of a worker, its records, endpoints and mailbox. */
+/* worker.c - the epoll loop of a worker, its records, endpoints and listener. */
 #include "worker.h"
 
+#include <err.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -18,14 +18,14 @@ enum {
     LISTEN_BACKLOG = 1024,
 };
 
-/* The worker that the thread runs, so that it need not wake itself. */
-static _Thread_local const struct worker *current_worker;
+/* How long the contexts of a worker may take to go once it has ended. */
+#define CLOSE_PATIENCE_NS (2000 * NS_PER_MS)
 
 /* ---------------------------------------------------------------- records */
 
 void *worker_allocate(struct worker *worker, size_t size_bytes)
 {
-    void *record = calloc(1, size_bytes);
+    void *record = malloc(size_bytes);
     worker->record_count += record != NULL;
     return record;
 }
@@ -79,65 +79,6 @@ void endpoint_close(struct endpoint *endpoint)
     endpoint->fd = -1;
 }
 
-/* ---------------------------------------------------------------- notices */
-
-void notice_post(struct notice *notice)
-{
-    struct worker *worker = notice->worker;
-    notice->posted_ns = monotonic_ns();
-    cds_wfcq_node_init(&notice->node);
-    bool was_waiting =
-        cds_wfcq_enqueue(&worker->mailbox_head, &worker->mailbox_tail, &notice->node);
-    /*
-     * A mailbox that was not empty is being emptied, or its first notice did
-     * the waking; and the worker looks into it before it sleeps.
-     */
-    if (!was_waiting && current_worker != worker)
-        eventfd_write(worker->alarm.fd, 1);
-}
-
-static void notice_fire(void *notice)
-{
-    notice_post(notice);
-}
-
-bool notice_arm(struct notice *notice, struct worker *worker, const canopy_ctx *ctx,
-                void (*handle)(struct notice *notice))
-{
-    notice->worker = worker;
-    notice->handle = handle;
-    notice->armed = contexts_compiled_in;
-    if (context_watch(ctx, &notice->callback, notice_fire, notice))
-        return true;
-    notice->armed = false;
-    return false;
-}
-
-bool notice_disarm(struct notice *notice)
-{
-    if (notice->armed && context_unwatch(&notice->callback))
-        notice->armed = false;
-    return !notice->armed;
-}
-
-static void empty_mailbox(struct worker *worker)
-{
-    struct cds_wfcq_node *node;
-    while ((node = __cds_wfcq_dequeue_blocking(&worker->mailbox_head, &worker->mailbox_tail))) {
-        struct notice *notice = CONTAINER_OF(node, struct notice, node);
-        if (notice->armed)
-            context_settle(&notice->callback);
-        notice->armed = false;
-        notice->handle(notice);
-    }
-}
-
-/* The alarm is edge-triggered: each write wakes the loop, and nobody need read it. */
-static void alarm_ready(struct endpoint *endpoint, uint32_t events)
-{
-    (void)endpoint, (void)events;
-}
-
 /* --------------------------------------------------------------- listener */
 
 /* No descriptor is left: use the spare one to tell one client so, at once. */
@@ -154,10 +95,12 @@ static void listener_ready(struct endpoint *endpoint, uint32_t events)
     struct worker *worker = CONTAINER_OF(endpoint, struct worker, listener);
     (void)events;
     for (int i = 0; i < ACCEPTS_AT_ONCE; i++) {
-        /* cppcheck-suppress nullPointer ; the same */
-        int fd = accept4(endpoint->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        struct sockaddr_in client;
+        socklen_t length = sizeof client;
+        int fd = accept4(endpoint->fd, (struct sockaddr *)&client, &length,
+                         SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            conn_open(worker, fd);
+            conn_open(worker, fd, &client);
         } else if (errno == EMFILE || errno == ENFILE) {
             turn_away(worker);
         } else if (errno != ECONNABORTED && errno != EINTR) {
@@ -186,20 +129,34 @@ static int listen_on(uint16_t *port)
 
 /* ------------------------------------------------------------------- loop */
 
-static void worker_drain(struct notice *notice)
+/* The alarm has done its work by ending the sleep: each turn sees to the contexts. */
+static void alarm_ready(struct endpoint *endpoint, uint32_t events)
 {
-    struct worker *worker = notice->worker;
+    (void)endpoint, (void)events;
+}
+
+static void worker_drain(void *argument)
+{
+    struct worker *worker = argument;
+    worker_contexts_limit(&worker->contexts, worker->now_ns + worker->server->options.grace_ns);
     /* Whoever is in the queue already was promised a connection. */
     listener_ready(&worker->listener, 0);
     endpoint_close(&worker->listener);
     worker->draining = true;
-    worker->stats.contexts_at_drain = worker->stats.contexts.made - worker->stats.contexts.ended;
+    worker->stats.contexts_at_drain = worker->contexts.counts.made - worker->contexts.counts.ended;
+    worker->stats.context_bytes_at_drain = worker->contexts.bytes;
     upstreams_close_idle(worker);
     for (struct conn *conn = LIST_FIRST(&worker->conns), *next; conn; conn = next) {
         next = LIST_NEXT(conn, siblings);
         conn_drain(conn);
         worker->stats.requests_at_drain += conn->request != NULL;
     }
+}
+
+size_t worker_share(const struct worker *worker, size_t limit)
+{
+    const size_t workers = worker->server->options.workers;
+    return (limit + workers - 1) / workers;
 }
 
 bool worker_open(struct worker *worker, struct server *server, unsigned index, uint16_t *port)
@@ -209,44 +166,54 @@ bool worker_open(struct worker *worker, struct server *server, unsigned index, u
         .epoll_fd = epoll_create1(EPOLL_CLOEXEC),
         .spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC),
         .listener = {.fd = listen_on(port), .ready = listener_ready},
-        .alarm = {.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), .ready = alarm_ready},
-        .drain = {.worker = worker, .handle = worker_drain},
+        .alarm = {.fd = -1, .ready = alarm_ready},
         .scratch = malloc(SCRATCH_BYTES),
         .next_request_id = index + 1,
     };
-    cds_wfcq_init(&worker->mailbox_head, &worker->mailbox_tail);
+    const size_t max_contexts = worker_share(worker, server->options.max_contexts);
     return worker->epoll_fd >= 0 && worker->spare_fd >= 0 && worker->scratch &&
-           endpoint_open(worker, &worker->listener, EPOLLIN) &&
-           endpoint_open(worker, &worker->alarm, EPOLLIN | EPOLLET);
+           worker_contexts_open(&worker->contexts, max_contexts) &&
+           endpoint_open(worker, &worker->listener, EPOLLIN);
+}
+
+/* What must be done on the worker's own thread, whose loop this makes. */
+static bool worker_start(struct worker *worker)
+{
+    if (!worker_contexts_start(&worker->contexts, &worker->server->contexts, worker_drain, worker))
+        return false;
+    worker->alarm.fd = worker_contexts_fd(&worker->contexts);
+    return endpoint_open(worker, &worker->alarm, EPOLLIN | EPOLLET);
 }
 
 void *worker_run(void *argument)
 {
     struct worker *worker = argument;
     struct epoll_event events[EVENTS_AT_ONCE];
-    current_worker = worker;
+    if (!worker_start(worker))
+        errx(EXIT_FAILURE, "cannot start a worker");
     while (!worker->draining || worker->record_count > 0) {
-        int count = epoll_wait(worker->epoll_fd, events, EVENTS_AT_ONCE, -1);
+        int count = epoll_wait(worker->epoll_fd, events, EVENTS_AT_ONCE,
+                               worker_contexts_timeout_ms(&worker->contexts));
         worker->now_ns = monotonic_ns();
+        worker_contexts_run(&worker->contexts, worker->now_ns);
         for (int i = 0; i < count; i++) {
             struct endpoint *endpoint = events[i].data.ptr;
             if (endpoint->fd >= 0)
                 endpoint->ready(endpoint, events[i].events);
         }
-        empty_mailbox(worker);
         free_buried(worker);
         log_flush(&worker->server->log);
     }
+    worker->clean = worker_contexts_finish(&worker->contexts);
     return NULL;
 }
 
 void worker_close(struct worker *worker)
 {
+    worker->clean = worker_contexts_close(&worker->contexts, CLOSE_PATIENCE_NS) && worker->clean;
+    worker->stats.contexts = worker->contexts.counts;
     endpoint_close(&worker->listener);
-    endpoint_close(&worker->alarm);
     close_fd(worker->spare_fd);
     close_fd(worker->epoll_fd);
-    cds_wfcq_destroy(&worker->mailbox_head, &worker->mailbox_tail);
     free(worker->scratch);
-    stats_free(&worker->stats);
 }
