@@ -26,6 +26,7 @@ enum option_key {
     OPTION_IDLE = 'i',
     OPTION_GRACE = 'g',
     OPTION_MAX_REQUESTS = 'r',
+    OPTION_MAX_UPSTREAMS = 'm',
     OPTION_MAX_CONTEXTS = 'c',
     OPTION_ACCESS_LOG = 'a',
 };
@@ -40,8 +41,10 @@ static const struct argp_option option_list[] = {
     {"grace-ms", OPTION_GRACE, "N", 0,
      "How long requests may take to end after SIGTERM or SIGINT (default 5000)", 0},
     {"max-requests", OPTION_MAX_REQUESTS, "N", 0, "Live requests at once (default 0: any)", 0},
+    {"max-upstreams", OPTION_MAX_UPSTREAMS, "N", 0,
+     "Connections to the upstream, shared out over the workers (default 0: any)", 0},
     {"max-contexts", OPTION_MAX_CONTEXTS, "N", 0,
-     "Live contexts at once, shared out over the workers (default 0: any)", 0},
+     "Live contexts at once, shared out likewise (default 0: any)", 0},
     {"access-log", OPTION_ACCESS_LOG, "FILE", 0, "Append a line for each request", 0},
     {0},
 };
@@ -99,6 +102,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         return 0;
     case OPTION_MAX_REQUESTS:
         options->max_requests = (unsigned)parse_number(state, argument, INT32_MAX);
+        return 0;
+    case OPTION_MAX_UPSTREAMS:
+        options->max_upstreams = (unsigned)parse_number(state, argument, INT32_MAX);
         return 0;
     case OPTION_MAX_CONTEXTS:
         options->max_contexts = parse_number(state, argument, INT32_MAX);

@@ -15,6 +15,7 @@ enum { IDLE_UPSTREAMS_MAX = 64 };
 
 static void upstream_close(struct upstream *upstream)
 {
+    upstream->worker->upstream_count--;
     endpoint_close(&upstream->endpoint);
     http_free(&upstream->response);
     worker_bury(upstream->worker, &upstream->endpoint.record);
@@ -61,6 +62,7 @@ static struct upstream *upstream_connect(struct worker *worker)
         .endpoint = {.fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0),
                      .ready = upstream_ready},
         .worker = worker};
+    worker->upstream_count++;
     if (upstream->endpoint.fd >= 0 &&
         (connect(upstream->endpoint.fd, (const struct sockaddr *)address, sizeof *address) == 0 ||
          errno == EINPROGRESS) &&
@@ -71,6 +73,13 @@ static struct upstream *upstream_connect(struct worker *worker)
     }
     upstream_close(upstream);
     return NULL;
+}
+
+/* Whether a call can have a connection now. */
+static bool upstream_is_available(const struct worker *worker)
+{
+    const size_t limit = worker_share(worker, worker->server->options.max_upstreams);
+    return limit == 0 || worker->upstream_count < limit || !LIST_EMPTY(&worker->idle_upstreams);
 }
 
 static struct upstream *upstream_take(struct worker *worker, bool fresh)
@@ -85,9 +94,23 @@ static struct upstream *upstream_take(struct worker *worker, bool fresh)
 
 /* ------------------------------------------------------------------ calls */
 
+static void call_queue(struct call *call)
+{
+    call->waiting = true;
+    TAILQ_INSERT_TAIL(&call->worker->waiting_calls, call, siblings);
+}
+
+static void call_unqueue(struct call *call)
+{
+    if (call->waiting)
+        TAILQ_REMOVE(&call->worker->waiting_calls, call, siblings);
+    call->waiting = false;
+}
+
 /* Takes the call off its request and its connection, which the caller goes on with. */
 static void call_end(struct call *call)
 {
+    call_unqueue(call);
     if (call->request)
         call->request->call = NULL;
     call->request = NULL;
@@ -129,6 +152,7 @@ void call_detach(struct call *call)
 {
     call->request->call = NULL;
     call->request = NULL;
+    call_unqueue(call);
     /* A call that was cancelled has its own callback, and closes when that runs. */
     if (!context_done(call->ctx))
         call_abort(call);
@@ -139,6 +163,20 @@ static void call_expect_response(struct call *call)
     struct http_message *response = &call->upstream->response;
     http_start(response, HTTP_RESPONSE);
     response->answers_head = call->request->conn->inbound.parser.method == HTTP_HEAD;
+}
+
+/* Gives the call a connection, or ends its request. */
+static void call_connect(struct call *call, bool fresh)
+{
+    struct request *request = call->request;
+    call->upstream = upstream_take(call->worker, fresh);
+    if (!call->upstream) {
+        call_end(call);
+        request_end(request, OUTCOME_UPSTREAM_FAILED);
+        return;
+    }
+    call->upstream->call = call;
+    call_expect_response(call);
 }
 
 static void call_begin(struct request *request, bool fresh)
@@ -155,21 +193,28 @@ static void call_begin(struct request *request, bool fresh)
         !context_watch(&worker->contexts, call->ctx, &call->on_done, call_cancelled, call)) {
         call_end(call);
         request_end(request, OUTCOME_OVERLOAD);
-        return;
+    } else if (fresh || upstream_is_available(worker)) {
+        call_connect(call, fresh);
+    } else {
+        call_queue(call);
     }
-    call->upstream = upstream_take(worker, fresh);
-    if (!call->upstream) {
-        call_end(call);
-        request_end(request, OUTCOME_UPSTREAM_FAILED);
-        return;
-    }
-    call->upstream->call = call;
-    call_expect_response(call);
 }
 
 void call_start(struct request *request)
 {
     call_begin(request, false);
+}
+
+void calls_serve_waiting(struct worker *worker)
+{
+    struct call *call;
+    while ((call = TAILQ_FIRST(&worker->waiting_calls)) && upstream_is_available(worker)) {
+        struct conn *conn = call->request->conn;
+        call_unqueue(call);
+        call_connect(call, false);
+        call_send(call);
+        conn_advance(conn);
+    }
 }
 
 /* The connection broke, or speaks no HTTP. */
@@ -195,7 +240,7 @@ static void call_lost(struct call *call)
 void call_send(struct call *call)
 {
     struct upstream *upstream = call->upstream;
-    if (upstream->connected && !upstream->send_failed &&
+    if (upstream && upstream->connected && !upstream->send_failed &&
         !buffer_send(&call->request->conn->to_upstream, upstream->endpoint.fd))
         upstream->send_failed = true;
 }
@@ -203,6 +248,8 @@ void call_send(struct call *call)
 void call_watch(struct call *call)
 {
     struct upstream *upstream = call->upstream;
+    if (!upstream)
+        return;
     struct conn *conn = call->request->conn;
     uint32_t interest = 0;
     if (buffer_length(&conn->out) < BUFFER_HIGH_BYTES)

@@ -1,8 +1,8 @@
 /*
  * upstream.h - the other side: connections to the upstream, which are kept for
- * reuse, and calls, each one request sent over one of them. A call has a
- * context of its own below its request's; when that is done the call's
- * connection is closed at once.
+ * reuse, and calls, each one request sent over one of them. Where connections
+ * are limited, calls wait for one. A call has a context of its own below its
+ * request's; when that is done the call's connection is closed at once.
  */
 #ifndef PROXY_UPSTREAM_H
 #define PROXY_UPSTREAM_H
@@ -26,9 +26,11 @@ struct upstream {
 
 struct call {
     struct record record;
+    TAILQ_ENTRY(call) siblings; /* among the waiting ones */
     struct worker *worker;
     struct request *request;   /* NULL: it does not wait for us any more */
-    struct upstream *upstream; /* NULL: over */
+    struct upstream *upstream; /* NULL: it waits for one, or is over */
+    bool waiting;
     canopy_ctx *ctx;
     canopy_loop_callback on_done;
     int64_t abandoned_ns; /* when its client hung up */
@@ -48,6 +50,9 @@ void call_detach(struct call *call);
 
 /* The client hung up, and the call's context is about to be cancelled for that. */
 void call_abandon(struct call *call);
+
+/* Starts the waiting calls for which there is a connection now. */
+void calls_serve_waiting(struct worker *worker);
 
 void upstreams_close_idle(struct worker *worker);
 

@@ -170,6 +170,7 @@ bool worker_open(struct worker *worker, struct server *server, unsigned index, u
         .scratch = malloc(SCRATCH_BYTES),
         .next_request_id = index + 1,
     };
+    TAILQ_INIT(&worker->waiting_calls);
     const size_t max_contexts = worker_share(worker, server->options.max_contexts);
     return worker->epoll_fd >= 0 && worker->spare_fd >= 0 && worker->scratch &&
            worker_contexts_open(&worker->contexts, max_contexts) &&
@@ -201,6 +202,7 @@ void *worker_run(void *argument)
             if (endpoint->fd >= 0)
                 endpoint->ready(endpoint, events[i].events);
         }
+        calls_serve_waiting(worker);
         free_buried(worker);
         log_flush(&worker->server->log);
     }

@@ -24,6 +24,7 @@
 struct worker;
 struct conn;
 struct upstream;
+struct call;
 
 /* ---------------------------------------------------------------- records */
 
@@ -62,8 +63,9 @@ struct options {
     uint16_t port;
     unsigned workers;
     int64_t timeout_ns, idle_ns, grace_ns;
-    unsigned max_requests; /* live at once; 0: no limit */
-    size_t max_contexts;   /* likewise */
+    unsigned max_requests;  /* live at once; 0: no limit */
+    unsigned max_upstreams; /* open at once; likewise */
+    size_t max_contexts;    /* live at once; likewise */
     const char *access_log;
 };
 
@@ -90,7 +92,8 @@ struct worker {
     SLIST_HEAD(records, record) buried;
     LIST_HEAD(conns, conn) conns;
     LIST_HEAD(upstreams, upstream) idle_upstreams;
-    unsigned idle_upstream_count;
+    unsigned idle_upstream_count, upstream_count;
+    TAILQ_HEAD(calls, call) waiting_calls; /* for an upstream to come free */
     struct stats stats;
     bool clean; /* in the end nothing was left of its contexts */
 };
