@@ -36,13 +36,13 @@ void eventfd_raise(int fd)
     errno = saved_errno;
 }
 
-bool eventfd_clear(int fd)
+uint64_t eventfd_clear(int fd)
 {
     int saved_errno = errno;
-    uint64_t count;
-    bool cleared = syscall(SYS_read, fd, &count, sizeof count) == (long)sizeof count;
+    uint64_t count = 0;
+    syscall(SYS_read, fd, &count, sizeof count);
     errno = saved_errno;
-    return cleared;
+    return count;
 }
 
 /* Not by syscall: sanitizers keep account of fds. */

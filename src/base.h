@@ -92,9 +92,9 @@ static inline void futex_wake_all(const void *word)
     syscall(SYS_futex, word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, INT_MAX, NULL, NULL, 0);
 }
 
-/* Makes an eventfd readable, and unreadable again: false where it was not written yet. */
+/* Makes an eventfd readable; and unreadable again: how often it was raised since the last time. */
 void eventfd_raise(int fd);
-bool eventfd_clear(int fd);
+uint64_t eventfd_clear(int fd);
 
 /* close, and no more: neither a point at which a thread is cancelled, nor a new errno. */
 void fd_close(int fd);

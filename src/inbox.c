@@ -48,9 +48,9 @@ bool inbox_sleep(struct inbox *inbox)
 struct handoff_node *inbox_open(struct inbox *inbox)
 {
     if (u32_exchange_acq_rel(&inbox->state, 0) == (INBOX_ASLEEP | INBOX_POSTED)) /* N3: with N1 */
-        inbox->unread = true;
+        inbox->unread++;
     if (inbox->unread)
-        inbox->unread = !eventfd_clear(inbox->fd);
+        inbox->unread -= eventfd_clear(inbox->fd);
     struct handoff_node *list = handoff_take_all(&inbox->foreign);
     if (inbox->own) {
         struct handoff_node *last = inbox->own;

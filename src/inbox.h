@@ -21,8 +21,9 @@
  *   N2, so one lowered after that load is posted after N2, or makes it fail.
  *
  *   The fd is written by the one post that moves ASLEEP to ASLEEP | POSTED, maybe
- *   only after the owner has woken for another reason. The owner then finds nothing
- *   to read, remembers that something is to come, and reads it later.
+ *   only after the owner has woken for another reason, slept again, and been written
+ *   to by another post. So the owner counts what is to come, and reads for as long as
+ *   less has: an fd that is left readable would wake it over and over.
  *
  * The owner's own pushes take neither atomics nor a system call, but between N2 and
  * its sleep, where it posts to itself like any other. Who pushes or posts
@@ -47,7 +48,7 @@ struct inbox {
     uint64_t owner; /* thread_self of the loop's thread */
     uint32_t fork_generation;
     /* The owner's. */
-    bool unread;              /* the fd was, or will be, written */
+    uint64_t unread;          /* how often the fd was, or will be, written since it was read */
     struct handoff_node *own; /* from the owner itself, newest first */
 };
 
