@@ -33,6 +33,7 @@ struct canopy_loop_state {
 /* A run under way; when it is over the loop may be gone. */
 struct turn {
     struct canopy_loop_state *loop; /* NULL once a callback has closed it */
+    canopy_loop_callback end;       /* no callback: the place in `ready` where the run ends */
 };
 
 /* Of a record that is bound, or was until it was stopped. */
@@ -69,20 +70,30 @@ static void count(struct canopy_loop_state *loop, int64_t change)
 
 /* ----------------------------------------------------------------- what is to run */
 
-static void ready_add(struct canopy_loop_state *loop, canopy_loop_callback *cb)
+static void ready_link(struct canopy_loop_state *loop, canopy_loop_callback *cb)
 {
     cb->canopy_next = &loop->ready;
     cb->canopy_previous = loop->ready.canopy_previous;
     cb->canopy_previous->canopy_next = cb;
     loop->ready.canopy_previous = cb;
+}
+
+static void ready_unlink(canopy_loop_callback *cb)
+{
+    cb->canopy_previous->canopy_next = cb->canopy_next;
+    cb->canopy_next->canopy_previous = cb->canopy_previous;
+    cb->canopy_next = NULL;
+}
+
+static void ready_add(struct canopy_loop_state *loop, canopy_loop_callback *cb)
+{
+    ready_link(loop, cb);
     loop->ready_count++;
 }
 
 static void ready_remove(struct canopy_loop_state *loop, canopy_loop_callback *cb)
 {
-    cb->canopy_previous->canopy_next = cb->canopy_next;
-    cb->canopy_next->canopy_previous = cb->canopy_previous;
-    cb->canopy_next = NULL;
+    ready_unlink(cb);
     loop->ready_count--;
     count(loop, -1);
 }
@@ -201,18 +212,20 @@ int canopy_loop_tell_time(canopy_loop *loop, int64_t now_ns)
 static void turn_end(void *arg)
 {
     struct turn *turn = arg;
-    if (turn->loop)
-        turn->loop->turn = NULL;
+    if (!turn->loop)
+        return;
+    turn->loop->turn = NULL;
+    if (turn->end.canopy_next)
+        ready_unlink(&turn->end);
 }
 
 /* Runs what is ready now, unless it is stopped or the loop closed meanwhile. */
 static int turn_run(struct turn *turn)
 {
     int ran = 0;
-    for (size_t most = turn->loop->ready_count; most > 0 && turn->loop; most--) {
+    ready_link(turn->loop, &turn->end);
+    while (turn->loop && turn->loop->ready.canopy_next != &turn->end) {
         canopy_loop_callback *cb = turn->loop->ready.canopy_next;
-        if (cb == &turn->loop->ready)
-            break;
         ready_remove(turn->loop, cb);
         cb->canopy_record.canopy_fn = cb->canopy_fn;
         cb->canopy_record.canopy_arg = cb->canopy_arg;
@@ -231,6 +244,7 @@ int canopy_loop_run(canopy_loop *loop, int64_t now_ns)
     if (turn.loop->turn)
         return -EDEADLK;
     turn.loop->turn = &turn;
+    turn.end.canopy_next = NULL;
     pthread_cleanup_push(turn_end, &turn); /* a callback may end its thread */
     if (turn.loop->root)
         canopy_root_advance(turn.loop->root, now_ns, NULL); /* callbacks in place run here */
