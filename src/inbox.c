@@ -45,22 +45,28 @@ bool inbox_sleep(struct inbox *inbox)
                            seen == INBOX_ASLEEP);
 }
 
+void inbox_gather(struct inbox *inbox)
+{
+    struct handoff_node *list = handoff_take_all(&inbox->foreign), *last = list;
+    if (inbox->own && list) {
+        while (handoff_next(last))
+            last = handoff_next(last);
+        handoff_link(last, inbox->own);
+    }
+    if (list)
+        inbox->own = list;
+}
+
 struct handoff_node *inbox_open(struct inbox *inbox)
 {
     if (u32_exchange_acq_rel(&inbox->state, 0) == (INBOX_ASLEEP | INBOX_POSTED)) /* N3: with N1 */
         inbox->unread++;
     if (inbox->unread)
         inbox->unread -= eventfd_clear(inbox->fd);
-    struct handoff_node *list = handoff_take_all(&inbox->foreign);
-    if (inbox->own) {
-        struct handoff_node *last = inbox->own;
-        while (handoff_next(last))
-            last = handoff_next(last);
-        handoff_link(last, list);
-        list = inbox->own;
-        inbox->own = NULL;
-    }
-    return handoff_reverse(list);
+    inbox_gather(inbox);
+    struct handoff_node *list = handoff_reverse(inbox->own);
+    inbox->own = NULL;
+    return list;
 }
 
 void inbox_await(struct inbox *inbox)

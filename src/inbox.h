@@ -25,8 +25,10 @@
  *   to by another post. So the owner counts what is to come, and reads for as long as
  *   less has: an fd that is left readable would wake it over and over.
  *
- * The owner's own pushes take neither atomics nor a system call, but between N2 and
- * its sleep, where it posts to itself like any other. Who pushes or posts
+ * The owner's own pushes take no operation that locks a line unless somebody has posted:
+ * what was posted first is gathered first, so that the order in which things came about
+ * is kept wherever anybody can tell. Nor a system call, but between N2 and its sleep,
+ * where it posts to itself like any other. Who pushes or posts
  * is in a read section from before it knows the inbox; who frees one has waited for
  * a grace period.
  */
@@ -49,7 +51,7 @@ struct inbox {
     uint32_t fork_generation;
     /* The owner's. */
     uint64_t unread;          /* how often the fd was, or will be, written since it was read */
-    struct handoff_node *own; /* from the owner itself, newest first */
+    struct handoff_node *own; /* what the owner has pushed, or gathered, newest first */
 };
 
 /* Empty, of the calling thread, which is awake: 0, or eventfd's negative errno. */
@@ -61,6 +63,9 @@ static inline bool inbox_is_own(const struct inbox *inbox)
     return inbox->owner == thread_self();
 }
 
+/* The owner's: what others have pushed is in `own` afterwards. */
+void inbox_gather(struct inbox *inbox);
+
 /* Adds to it; to be followed by a post. */
 static inline void inbox_push(struct inbox *inbox, struct handoff_node *node)
 {
@@ -68,6 +73,8 @@ static inline void inbox_push(struct inbox *inbox, struct handoff_node *node)
         handoff_push(&inbox->foreign, node);
         return;
     }
+    if (unlikely(u32_load_acquire(&inbox->state) & INBOX_POSTED)) /* with N1 */
+        inbox_gather(inbox);
     handoff_link(node, inbox->own);
     inbox->own = node;
 }

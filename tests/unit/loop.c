@@ -430,6 +430,47 @@ TEST(loop_run_that_stops_one_does_not_take_a_later_one_for_it)
     looped_close(&l);
 }
 
+/* The order in which callbacks ran. */
+struct order {
+    int ran[4];
+    int count;
+};
+struct entry {
+    struct order *order;
+    int number;
+};
+
+static void enter(void *arg)
+{
+    struct entry *entry = arg;
+    entry->order->ran[entry->order->count++] = entry->number;
+}
+
+TEST(loop_runs_the_oldest_first_whoever_brought_it_about)
+{
+    struct looped l;
+    looped_open(&l);
+    struct order order = {.count = 0};
+    struct entry entries[4];
+    canopy_loop_callback cbs[4] = {0};
+    canopy_ctx *all[4];
+    for (int i = 0; i < 4; i++) {
+        entries[i] = (struct entry){&order, i};
+        all[i] = canopy_with_cancel(l.fixture.root);
+        assert_int_equal(canopy_loop_after_func(all[i], &l.loop, &cbs[i], enter, &entries[i]), 0);
+    }
+    cancel_elsewhere(all[0]);
+    canopy_cancel(all[1]);
+    cancel_elsewhere(all[2]);
+    canopy_cancel(all[3]);
+    assert_int_equal(canopy_loop_run(&l.loop, 0), 4);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(order.ran[i], i);
+        canopy_release(all[i]);
+    }
+    looped_close(&l);
+}
+
 TEST(loop_time_hours_pass_in_microseconds)
 {
     struct looped l;
