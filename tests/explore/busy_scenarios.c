@@ -200,6 +200,14 @@ static void makes_root_and_leaf(void)
     leaf = canopy_with_cancel(root);
 }
 
+/* One that counts its contexts, which is written as they go. */
+static void makes_limited_root_and_leaf(void)
+{
+    canopy_config config = {.size = sizeof config, .max_live = 1};
+    root = canopy_root_new(&config);
+    leaf = canopy_with_cancel(root);
+}
+
 static void frees_root(void)
 {
     if (canopy_root_free(root) == 0)
@@ -210,6 +218,14 @@ static void frees_root(void)
 SCENARIO(own_leaf_goes_beside_root_free)
 {
     before(makes_root_and_leaf);
+    beside(releases_leaf, frees_root, NULL);
+    CHECK(!root || canopy_root_free(root) == 0);
+    scenario_close();
+}
+
+SCENARIO(own_leaf_goes_from_a_limited_root_beside_root_free)
+{
+    before(makes_limited_root_and_leaf);
     beside(releases_leaf, frees_root, NULL);
     CHECK(!root || canopy_root_free(root) == 0);
     scenario_close();
