@@ -51,7 +51,7 @@ static int64_t expire_all(int64_t now_ns, struct pass *pass)
     int64_t next_ns = CANOPY_NEVER;
     unsigned groups = TURN_GROUPS;
     struct domain *domain = &default_domain;
-    for (; domain; domain = (struct domain *)word_load_acquire(&domain->next)) { /* P1 */
+    for (; domain; domain = (struct domain *)word_load_seq_cst(&domain->next)) { /* P1 */
         if (domain->host_clock)
             continue;
         int64_t domain_ns = i64_load_seq_cst(&domain->due_ns); /* D4, four levels up */

@@ -106,7 +106,8 @@ static atomic_i64 *group_bound(struct slab *slab, const struct canopy_ctx *ctx)
 static void host_hasten(struct domain *domain)
 {
     rcu_read_begin();
-    struct inbox *inbox = (struct inbox *)word_load_acquire(&domain->inbox); /* with loop_init */
+    /* seq_cst after the bound: a loop that is not seen here has yet to load that. */
+    struct inbox *inbox = (struct inbox *)word_load_seq_cst(&domain->inbox); /* with loop_init */
     if (inbox)
         inbox_post(inbox);
     rcu_read_end();

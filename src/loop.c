@@ -138,7 +138,8 @@ int canopy_loop_init(canopy_loop *loop, canopy_ctx *root)
     int err = inbox_init(&state->inbox);
     if (!err && domain) {
         uintptr_t none = 0;
-        if (!word_cas_acq_rel(&domain->inbox, &none, (uintptr_t)&state->inbox)) {
+        /* seq_cst before its loads of the bound: pairs with host_hasten. */
+        if (!word_cas_seq_cst(&domain->inbox, &none, (uintptr_t)&state->inbox)) {
             inbox_close(&state->inbox);
             err = -EBUSY;
         }

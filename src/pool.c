@@ -374,8 +374,7 @@ void domain_add(struct domain *domain)
     pthread_mutex_lock(&library_lock);
     domain->id = ++last_id;
     word_store_relaxed(&domain->next, word_load_relaxed(&default_domain.next));
-    word_store_release(&default_domain.next,
-                       (uintptr_t)domain); /* P1: pairs with the clock's walk */
+    word_store_seq_cst(&default_domain.next, (uintptr_t)domain); /* P1: with the clock's walk */
     pthread_mutex_unlock(&library_lock);
 }
 

@@ -43,7 +43,8 @@ static inline struct shelf *shelf_of(const struct shelf_place *place)
 /*
  * P3. That a shelf, a place, a slab are there is stored and loaded in seq_cst order, as
  * bounds are: who then finds a bound low, and leaves it so, can rely on it that whoever
- * resets that bound afterwards sees the slab.
+ * resets that bound afterwards sees the slab. P1 is the same for domains and the clock's
+ * thread, one level up.
  */
 
 /* A domain's shelves, in read sections or under library_lock. */
