@@ -42,13 +42,17 @@ static struct canopy_loop_state *loop_of(const struct canopy_callback *record)
     return record->canopy_arg;
 }
 
+/* From before a fork: the parent process's. */
+static bool loop_is_inherited(const struct canopy_loop_state *loop)
+{
+    return loop->inbox.fork_generation != u32_load_relaxed(&fork_generation);
+}
+
 /* A loop that can be worked with, or NULL. */
 static struct canopy_loop_state *loop_open(const canopy_loop *loop)
 {
     struct canopy_loop_state *state = loop ? loop->canopy_state : NULL;
-    if (!state || state->inbox.fork_generation != u32_load_relaxed(&fork_generation))
-        return NULL;
-    return state;
+    return state && !loop_is_inherited(state) ? state : NULL;
 }
 
 /* The same on its own thread: 0, or the errno of who has no business there. */
@@ -158,11 +162,12 @@ int canopy_loop_close(canopy_loop *loop)
     struct canopy_loop_state *state = loop ? loop->canopy_state : NULL;
     if (!state)
         return -EINVAL;
+    bool is_bound = state->bound + i64_load_acquire(&state->bound_abroad) != 0; /* with count */
     /* An inherited one is anybody's to close; what is bound to it is the parent process's. */
-    if (loop_open(loop)) {
+    if (!loop_is_inherited(state)) {
         if (!inbox_is_own(&state->inbox))
             return -EPERM;
-        if (state->bound + i64_load_acquire(&state->bound_abroad) != 0) /* pairs with count */
+        if (is_bound)
             return -EBUSY;
     }
     if (state->root)
@@ -172,7 +177,8 @@ int canopy_loop_close(canopy_loop *loop)
     loop->canopy_state = NULL;
     rcu_wait(); /* for who has handed its last record over, or lowered a bound, and still posts */
     inbox_close(&state->inbox);
-    default_domain.release(default_domain.user, state, CACHE_LINE, sizeof *state);
+    if (!is_bound) /* else its records still name it, and may be stopped */
+        default_domain.release(default_domain.user, state, CACHE_LINE, sizeof *state);
     return 0;
 }
 
@@ -225,7 +231,8 @@ static int turn_run(struct turn *turn)
 {
     int ran = 0;
     ready_link(turn->loop, &turn->end);
-    while (turn->loop && turn->loop->ready.canopy_next != &turn->end) {
+    while (turn->loop && !loop_is_inherited(turn->loop) &&
+           turn->loop->ready.canopy_next != &turn->end) {
         canopy_loop_callback *cb = turn->loop->ready.canopy_next;
         ready_remove(turn->loop, cb);
         cb->canopy_record.canopy_fn = cb->canopy_fn;
@@ -311,6 +318,8 @@ bool canopy_loop_callback_stop(canopy_loop_callback *cb)
     if (!record_inbox(record))
         return false; /* it is running */
     struct canopy_loop_state *loop = loop_of(record);
+    if (loop_is_inherited(loop))
+        return false; /* claimed before the fork, by a thread that may be gone */
     collect(loop);
     while (!cb->canopy_next) {
         inbox_await(&loop->inbox);

@@ -2,71 +2,15 @@
  * loop.c - <canopy/loop.h>: callbacks on the thread of a loop, its sleep, and the
  * clock that it drives.
  */
-#include "harness.h"
+#include "looped.h"
 
-#include <canopy/loop.h>
-
-#include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
-
-/* A root whose clock starts at 0, and a loop that drives it. */
-struct looped {
-    struct fixture fixture;
-    canopy_loop loop;
-};
-
-static void looped_open(struct looped *l)
-{
-    fixture_open(&l->fixture, CANOPY_CLOCK_HOST);
-    assert_int_equal(canopy_loop_init(&l->loop, l->fixture.root), 0);
-}
-
-static void looped_close(struct looped *l)
-{
-    if (l->loop.canopy_state)
-        assert_int_equal(canopy_loop_close(&l->loop), 0);
-    fixture_close(&l->fixture);
-}
-
-/* What a callback saw. */
-struct seen {
-    atomic_int runs;
-    pthread_t thread;
-};
-
-static void note(void *arg)
-{
-    struct seen *seen = arg;
-    seen->thread = pthread_self();
-    seen->runs++;
-}
-
-static bool is_readable(const canopy_loop *loop)
-{
-    struct pollfd fd = {canopy_loop_fd(loop), POLLIN, 0};
-    return poll(&fd, 1, 0) == 1;
-}
 
 static bool becomes_readable(const canopy_loop *loop)
 {
     struct pollfd fd = {canopy_loop_fd(loop), POLLIN, 0};
     return poll(&fd, 1, (int)(SOON / MILLISECONDS(1))) == 1;
-}
-
-static void cancel(void *ctx)
-{
-    canopy_cancel(ctx);
-}
-
-static void cancel_elsewhere(canopy_ctx *ctx)
-{
-    struct thread thread;
-    thread_start(&thread, cancel, ctx);
-    thread_join(&thread);
 }
 
 TEST(loop_runs_a_callback_on_its_own_thread_and_once)
