@@ -4,8 +4,8 @@
  * Where the kernel itself takes CLOCK_MONOTONIC from the CPU's time stamp counter,
  * a thread can do so too: from a pair of readings of both, taken a moment ago, and
  * a rate that is a little too high. What comes out may be late by a part in a
- * thousand of that moment, and is never before the true time: which is what a
- * timeout needs. Each new pair checks the last one; a counter that was once found
+ * thousand of that moment and by what the two readings took, and is never before the
+ * true time: which is what a timeout needs. Each new pair checks the last one; a counter that was once found
  * to fall short is not used again.
  */
 #ifndef CANOPY_TICKS_H
