@@ -13,8 +13,7 @@ typedef void (*deliver_elsewhere)(struct canopy_callback *record);
 /*
  * Delivers everything in `pass`: wait_any records first, then those of loops to
  * their inboxes, then the callbacks, in the order in which they were met, here or
- * (unless NULL) `elsewhere`. Outside
- * read sections, without locks.
+ * (unless NULL) `elsewhere`. Outside read sections, without locks.
  */
 void deliver(struct pass *pass, deliver_elsewhere elsewhere);
 

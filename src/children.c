@@ -71,7 +71,7 @@
  *   so it is one slot at most. Its child is a leaf whose only handle is being given
  *   back: a walker leaves it alone, since nobody can tell whether it was done; who
  *   counts waits for L4, some instructions (await_left); the clock, which tags one
- *   slot and not the block, drops it (deadline.c). Without L1 a walker would keep
+ *   slot and not the block, drops it (expire.c). Without L1 a walker would keep
  *   what L3 gives free; with L2 before L1 likewise, so would it without either fence.
  *
  *   register, in a stripe that is `owned` (children_enter): S3 is a plain store and
@@ -92,10 +92,11 @@
  *                   and tag its own slot, unless S2 did
  *
  *   S1 before S2 and S3 before S4 are store-then-load on both sides, hence
- *   seq_cst (or a light fence against a heavy one): either S2 sees the child or S4 sees that the
- * handles are gone. With either weaker a child could stay uncounted under a parent that counts, and
- *   the parent would be freed under it. The count is raised before the tag is
- *   set and lowered again when the tag could not be set, so it is never short.
+ *   seq_cst (or a light fence against a heavy one): either S2 sees the child or S4
+ *   sees that the handles are gone. With either weaker a child could stay uncounted
+ *   under a parent that counts, and the parent would be freed under it. The count is
+ *   raised before the tag is set and lowered again when the tag could not be set, so
+ *   it is never short.
  *
  * Cancel. The handshake with a canceller is the same shape, with the state word:
  *
@@ -112,10 +113,11 @@
  * Memory. Blocks are unlinked by the stripe's owner alone, found empty: nobody
  * else registers there, so an empty block stays empty. Walkers may stand in it:
  * it is retired through RCU. A dead parent's blocks go with the parent: at once, or
- * after the grace period that it was retired through. A freed context remembers the slot that it
- * had, if that lies in a stripe of this heap, and asks for it again when its next life begins under
- * the same parent; stripe_epoch, advanced before a block goes, tells when the
- * memory no longer holds.
+ * after the grace period that it was retired through. A freed context remembers the
+ * slot that it had, if that lies in a stripe of this heap, and asks for it again when
+ * its next life begins under the same parent; so does a heap of the slot that its
+ * last record left. stripe_epoch, advanced before a block goes, tells when what is
+ * remembered no longer holds.
  *
  * Progress: register and unregister are lock-free (a failed compare-and-swap
  * means that somebody else registered, unregistered, or tagged once), in an owned

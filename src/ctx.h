@@ -46,8 +46,7 @@ static inline atomic_word *ctx_striped_slot(const struct canopy_ctx *ctx)
     return (atomic_word *)(word_load_relaxed(&ctx->slot) - SLOT_STRIPED);
 }
 
-/* Whether a free context was in a slot of this parent that is still its heap's to claim, and free.
- */
+/* Whether a free context had a slot under this parent that is still its heap's, and free. */
 static inline bool ctx_remembers_slot(const void *object, const void *parent)
 {
     const struct canopy_ctx *ctx = object;

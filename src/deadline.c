@@ -3,10 +3,10 @@
  *
  * A deadline is a field of the context. Who must find the next one finds it
  * through lower bounds on four levels: for 64 lines of a slab (a group), for a
- * slab, for a shelf of slabs (shelf.h), for a domain; the clock's thread keeps a fifth
- * over all domains. To arm is to store the deadline and to lower those bounds that are above it,
- * which for a timeout later than its neighbours' is none: a store and a compare. To disarm is
- * nothing: a bound may be too low, and costs a look.
+ * slab, for a shelf of slabs (shelf.h), for a domain; the clock's thread keeps a
+ * fifth over all domains. To arm is to store the deadline and to lower those bounds
+ * that are above it, which for a timeout later than its neighbours' is none: a store
+ * and a compare. To disarm is nothing: a bound may be too low, and costs a look.
  *
  *   arm     D1: store the deadline                          fence_light
  *           D2: load the bound above, lower it if need be; next level
@@ -355,8 +355,7 @@ bool canopy_set_deadline(canopy_ctx *ctx, int64_t deadline_ns)
     if (!ctx || !kind_is_cancellable(ctx_kind(ctx)) || canopy_done(ctx))
         return false;
     struct domain *domain = ctx_domain(ctx);
-    /* Where no thread can be had the deadline is stored all the same, and the next one tries again.
-     */
+    /* Where no thread can be had the deadline is stored all the same: the next one tries again. */
     if (deadline_ns != CANOPY_NEVER && !domain->host_clock)
         clock_ready();
     bool passed = has_passed(domain, deadline_ns);

@@ -213,7 +213,8 @@ static int64_t expire_slab(struct slab *slab, struct batch *batch)
         if (slab->reset_groups & (1U << group))
             next_ns = least_ns(next_ns, expire_group(slab, group, batch));
         else
-            next_ns = least_ns(next_ns, i64_load_seq_cst(&slab->group_due_ns[group]));
+            next_ns = least_ns(next_ns, /* D4, one level up */
+                               i64_load_seq_cst(&slab->group_due_ns[group]));
     }
     bound_lower(&slab->place->due_ns, next_ns);
     bound_lower(&shelf_of(slab->place)->due_ns, next_ns);

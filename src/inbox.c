@@ -73,7 +73,8 @@ void inbox_await(struct inbox *inbox)
 {
     uint32_t seen = u32_load_acquire(&inbox->state); /* with N1 */
     while (!(seen & INBOX_POSTED)) {
-        if (seen != INBOX_AWAITED && !u32_cas_acq_rel(&inbox->state, &seen, INBOX_AWAITED))
+        if (seen != INBOX_AWAITED &&
+            !u32_cas_acq_rel(&inbox->state, &seen, INBOX_AWAITED)) /* with N1, as N2 */
             continue;
         futex_wait(&inbox->state.value, INBOX_AWAITED, CANOPY_NEVER);
         seen = u32_load_acquire(&inbox->state);

@@ -25,12 +25,15 @@
  *   to by another post. So the owner counts what is to come, and reads for as long as
  *   less has: an fd that is left readable would wake it over and over.
  *
- * The owner's own pushes take no operation that locks a line unless somebody has posted:
- * what was posted first is gathered first, so that the order in which things came about
- * is kept wherever anybody can tell. Nor a system call, but between N2 and its sleep,
- * where it posts to itself like any other. Who pushes or posts
- * is in a read section from before it knows the inbox; who frees one has waited for
- * a grace period.
+ *   The owner's wait in the library goes from (0) to AWAITED as N2 goes to ASLEEP: the
+ *   compare-and-swap fails once POSTED is set, and a post after it wakes the word.
+ *
+ * The owner's own pushes take no operation that locks a line unless somebody has
+ * posted: what was posted first is gathered first, so that the order in which things
+ * came about is kept wherever anybody can tell. Nor a system call, but between N2 and
+ * its sleep, where it posts to itself like any other. Who pushes or posts is in a read
+ * section that began while something kept the inbox open, a record that is bound to it
+ * or the root that names it; who frees one has waited for a grace period since.
  */
 #ifndef CANOPY_INBOX_H
 #define CANOPY_INBOX_H

@@ -171,7 +171,7 @@ int canopy_loop_close(canopy_loop *loop)
             return -EBUSY;
     }
     if (state->root)
-        word_store_release(&ctx_domain(state->root)->inbox, 0);
+        word_store_release(&ctx_domain(state->root)->inbox, 0); /* with canopy_root_free */
     if (state->turn)
         state->turn->loop = NULL;
     loop->canopy_state = NULL;
@@ -273,7 +273,7 @@ int canopy_loop_after_func(const canopy_ctx *ctx, canopy_loop *loop, canopy_loop
     if (!ctx || !state || !cb || !fn)
         return -EINVAL;
     struct canopy_callback *record = &cb->canopy_record;
-    uint32_t phase = u32_load_acquire(record_state(record)) & RECORD_PHASE;
+    uint32_t phase = u32_load_acquire(record_state(record)) & RECORD_PHASE; /* with R2 */
     if (phase != RECORD_IDLE && phase != RECORD_DONE)
         return -EBUSY;
     cb->canopy_fn = fn;

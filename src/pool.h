@@ -58,7 +58,7 @@ struct domain {
     struct heap *inherited_heaps;
     atomic_word shelves;        /* of slabs: changed under library_lock, read in read sections */
     struct shelf_place *vacant; /* places that a slab has left; under library_lock */
-    atomic_word next;           /* all domains: likewise */
+    atomic_word next;           /* all domains: as `shelves` */
     atomic_u64 live;            /* contexts; counted where max_live is set */
     atomic_u64 retired;         /* slabs and blocks that wait for a grace period */
     atomic_i64 now_ns;          /* the host's clock */

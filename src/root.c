@@ -71,7 +71,7 @@ int canopy_root_free(canopy_ctx *root)
     if (!root || ctx_kind(root) != KIND_ROOT)
         return -EINVAL;
     struct domain *domain = ctx_domain(root);
-    if (word_load_acquire(&domain->inbox))
+    if (word_load_acquire(&domain->inbox)) /* with canopy_loop_close: nobody posts to it */
         return -EBUSY;
     children_watch(root);
     uint64_t refs = u64_load_acquire(&root->refs); /* pairs with the drops in ctx.c */
