@@ -152,15 +152,16 @@ typedef struct canopy_config {
  * A root of one's own: its own memory, limits and clock. NULL config: all
  * defaults. It can be cancelled, like any context that is not background.
  * Errors: EINVAL (size too small, one hook without the other, unknown clock, a
- * negative now_ns, a non-zero tail), ENOMEM. Ownership: canopy_root_free; release and end on the
- * handle never take the root's own reference. May block.
+ * negative now_ns, a non-zero tail), ENOMEM. Ownership: canopy_root_free; release
+ * and end on the handle never take the root's own reference. May block.
  */
 CANOPY_API CANOPY_MUST_USE canopy_ctx *canopy_root_new(const canopy_config *config);
 
 /*
  * Frees a root and all its memory. 0; -EBUSY while anything derived from it, or
- * a callback armed on it, has memory (also for a moment after the last end);
- * -EINVAL on NULL and on what is no root. May block for a grace period.
+ * a callback armed on it, has memory (also for a moment after the last end), and
+ * while a loop drives it; -EINVAL on NULL and on what is no root. May block for a
+ * grace period.
  */
 CANOPY_API CANOPY_MUST_USE int canopy_root_free(canopy_ctx *root);
 
@@ -263,7 +264,8 @@ CANOPY_API bool canopy_cancel_cause(canopy_ctx *ctx, const canopy_cause *cause);
 /*
  * Moves the deadline, either way; CANOPY_NEVER takes it away. One in the past
  * ends the context before the call returns, callbacks run on the caller. False
- * once done (never revives), and for layers that have no deadline of their own.
+ * once done (never revives), for layers that have no deadline of their own, and on
+ * NULL.
  */
 CANOPY_API bool canopy_set_deadline(canopy_ctx *ctx, int64_t deadline_ns);
 
@@ -378,8 +380,8 @@ CANOPY_API int canopy_wait_idle(const canopy_ctx *ctx, int64_t until_ns);
 
 /*
  * A callback's record, placed by the caller, who keeps it in place until stop
- * returned true, join returned 0, or drop returned. Its fields are canopy's. It need not be
- * initialised; adding one that is armed is undefined.
+ * returned true, join returned 0, or drop returned. Its fields are canopy's. It
+ * need not be initialised; adding one that is armed is undefined.
  */
 typedef struct canopy_callback {
     void (*canopy_fn)(void *arg);
@@ -399,15 +401,15 @@ typedef struct canopy_callback {
  * signals, on the caller before this returns if `ctx` is done already. Everything
  * derived is marked first. fn may cancel, register, stop, derive and drop the last
  * reference; it may free its own record only after canopy_callback_drop. An armed
- * callback keeps its context alive until it ran or was stopped. 0, -EINVAL (a NULL; stop and join
- * are then harmless) or -ENOMEM (nothing has changed).
+ * callback keeps its context alive until it ran or was stopped. 0, -EINVAL (a NULL;
+ * stop and join are then harmless) or -ENOMEM (nothing has changed).
  */
 CANOPY_API CANOPY_MUST_USE int canopy_after_func(const canopy_ctx *ctx, canopy_callback *cb,
                                                  void (*fn)(void *arg), void *arg);
 
 /*
  * True: fn has not run and never will, and the record is free. False: it ran,
- * is running or is bound to run, or was stopped before. Never blocks.
+ * is running or is bound to run, or was stopped before; on NULL. Never blocks.
  */
 CANOPY_API bool canopy_callback_stop(canopy_callback *cb);
 
@@ -415,7 +417,7 @@ CANOPY_API bool canopy_callback_stop(canopy_callback *cb);
  * Returns 0 when fn is not running and not bound to run on another thread: so
  * after a stop that returned false it waits for the end of fn. On an armed
  * callback 0 at once. -EDEADLK when the calling thread itself runs fn or still
- * has to. May block.
+ * has to; -EINVAL on NULL. May block.
  */
 CANOPY_API int canopy_callback_join(canopy_callback *cb);
 
@@ -444,14 +446,15 @@ typedef struct canopy_group {
 CANOPY_API CANOPY_MUST_USE int canopy_group_init(canopy_group *group, const canopy_ctx *parent,
                                                  unsigned limit);
 
-/* The group's context, borrowed; valid until canopy_group_wait returns. */
+/* The group's context, borrowed; valid until canopy_group_wait returns. NULL gives NULL. */
 CANOPY_API const canopy_ctx *canopy_group_ctx(const canopy_group *group);
 
 /*
  * Runs fn(ctx, arg) on a thread of its own. Blocks while `limit` members run.
  * The first result that is not 0 cancels the group, with a cause whose code is
  * that result. fn runs also when the group is done already. 0, -EINVAL on a
- * NULL, -EAGAIN when no thread can be made (the group is as it was).
+ * NULL and on what is no group, -ENOMEM, -EAGAIN when no thread can be made (the
+ * group is as it was).
  */
 CANOPY_API CANOPY_MUST_USE int
 canopy_group_go(canopy_group *group, int (*fn)(const canopy_ctx *ctx, void *arg), void *arg);

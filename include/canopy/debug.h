@@ -32,8 +32,10 @@ extern "C" {
 /* What is a mistake, and how the call answers. */
 typedef enum canopy_debug_kind {
     /*
-     * A NULL where a call has no error for it, or what was never a context. Observers
-     * and waits answer as for a context that was cancelled, others as for NULL.
+     * A NULL where a call has no error for it, or what was never a context. Err, done,
+     * cause_of, err_at, wait and sleep answer as for a context that was cancelled,
+     * deadline, value and lookup as for one that has none, done_fd with -EINVAL; others
+     * as for NULL.
      */
     CANOPY_DEBUG_NOT_A_CONTEXT = 1,
     /* A context after its last release, when nothing keeps it in memory. Answered likewise. */
@@ -46,7 +48,7 @@ typedef enum canopy_debug_kind {
      * others may still be at work, wait first (canopy_wait_idle).
      */
     CANOPY_DEBUG_LEAK = 4,
-    /* Stop or join of a callback that was never added. False, and 0. */
+    /* Stop, drop and join of a callback that was never added. False, false and 0. */
     CANOPY_DEBUG_CALLBACK_NOT_ADDED = 5,
     /* A callback added that is armed, or runs. -EINVAL. */
     CANOPY_DEBUG_CALLBACK_BUSY = 6,

@@ -53,8 +53,8 @@ class group
 
     /*
      * Runs fn(ctx), which gives an int, on a thread of its own; the first that is not 0
-     * cancels the group. Blocks while `limit` members run. 0, or -EAGAIN, or -ENOMEM:
-     * a callable that is more than a pointer to copy is allocated.
+     * cancels the group. Blocks while `limit` members run. 0, or -EAGAIN, -EINVAL (no
+     * group), or -ENOMEM: a callable that is more than a pointer to copy is allocated.
      */
     template <class F> [[nodiscard]] int go(F &&fn)
     {

@@ -88,7 +88,7 @@ CANOPY_API int canopy_loop_close(canopy_loop *loop);
 /*
  * An eventfd that becomes readable when there is something to run while the loop
  * sleeps: poll it, never read it; canopy_loop_run does. It is written only then, and
- * once for any number of callbacks. Owned by the loop. Wait-free.
+ * once for any number of callbacks. Owned by the loop. From any thread; wait-free.
  */
 CANOPY_API int canopy_loop_fd(const canopy_loop *loop);
 
@@ -96,9 +96,8 @@ CANOPY_API int canopy_loop_fd(const canopy_loop *loop);
  * How long the loop may sleep from `now_ns` on: nanoseconds, 0 when there is
  * something to run, CANOPY_NEVER when nothing is pending. Ask before each sleep:
  * unless the answer is 0 the loop counts as asleep until its next run, and a
- * callback or an earlier deadline makes its fd readable. It may
- * be shorter than needed, never longer. Or a negative errno. On the loop's thread;
- * wait-free.
+ * callback or an earlier deadline makes its fd readable. It may be shorter than
+ * needed, never longer. Or a negative errno. On the loop's thread; wait-free.
  */
 CANOPY_API int64_t canopy_loop_timeout_ns(canopy_loop *loop, int64_t now_ns);
 
@@ -153,7 +152,7 @@ CANOPY_API CANOPY_MUST_USE int canopy_loop_after_func(const canopy_ctx *ctx, can
  * has not begun to run is always stopped, and where a canceller is just handing the
  * callback over, stop waits for that (none of your code runs in it, but a walk
  * below the context that was cancelled may). On other threads it never blocks, and
- * false may also mean that fn is bound to run.
+ * false may also mean that fn is bound to run. On NULL false.
  */
 CANOPY_API bool canopy_loop_callback_stop(canopy_loop_callback *cb);
 
@@ -166,8 +165,8 @@ CANOPY_API int canopy_loop_callback_join(canopy_loop_callback *cb);
 
 /*
  * As canopy_callback_drop: when it returns the record is free in any case, also to fn
- * itself. On the loop's thread it blocks no longer than stop does; on others it may
- * wait for the loop to run fn.
+ * itself. True: fn has not run and never will. On the loop's thread it blocks no
+ * longer than stop does; on others it may wait for the loop to run fn. On NULL false.
  */
 CANOPY_API bool canopy_loop_callback_drop(canopy_loop_callback *cb);
 
