@@ -4,8 +4,10 @@
  *
  *     struct loop_epoll loop;
  *     loop_epoll_open(&loop, root);
- *     ... epoll_ctl(loop.epoll_fd, EPOLL_CTL_ADD, ...); canopy_loop_after_func(ctx, &loop.loop,
- * ...) while (...) { int n = loop_epoll_turn(&loop, events, EVENTS);
+ *     ... epoll_ctl(loop.epoll_fd, EPOLL_CTL_ADD, ...) ...
+ *     ... canopy_loop_after_func(ctx, &loop.loop, ...) ...
+ *     for (;;) {
+ *         int n = loop_epoll_turn(&loop, events, EVENTS);
  *         ... handle the n events ...
  *     }
  */
