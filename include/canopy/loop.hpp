@@ -84,6 +84,12 @@ class loop
         return canopy_loop_run(&loop_, now.ns());
     }
 
+    /* canopy_loop_tell_time: tells it the time and runs nothing. */
+    int tell_time(moment now = std::chrono::steady_clock::now()) noexcept
+    {
+        return canopy_loop_tell_time(&loop_, now.ns());
+    }
+
     /* For the calls of loop.h. */
     canopy_loop *get() noexcept
     {

@@ -65,6 +65,9 @@ TEST(cpp_loops_drive_a_clock_and_run_callables)
     assert_int_equal(ctx.err(), -ETIMEDOUT);
     assert_false(callback.stop());
     assert_int_equal(l.loop->timeout_ms(at(1h)), -1);
+    assert_int_equal(l.loop->tell_time(at(2h)), 0);
+    assert_true(canopy::with_timeout(l.root(), 1h).deadline() ==
+                std::chrono::steady_clock::time_point{3h});
 }
 
 TEST(cpp_loop_callbacks_end_with_their_object)
