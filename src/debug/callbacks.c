@@ -188,15 +188,19 @@ static void stopped(void *note)
     note_end(note);
 }
 
+/* The rest of a function that stops a record, if it still can. */
+#define END_IF_STOPPED(record, stop)                                                               \
+    bool is_stopped;                                                                               \
+    pthread_cleanup_push(stopped, (record)->canopy_arg);                                           \
+    is_stopped = (stop);                                                                           \
+    pthread_cleanup_pop(is_stopped);                                                               \
+    return is_stopped
+
 bool canopy_callback_stop(canopy_callback *record)
 {
     if (!record || !was_added(record, HERE))
         return false;
-    bool is_stopped;
-    pthread_cleanup_push(stopped, record->canopy_arg);
-    is_stopped = core_callback_stop(record);
-    pthread_cleanup_pop(is_stopped);
-    return is_stopped;
+    END_IF_STOPPED(record, core_callback_stop(record));
 }
 
 /* The callback that runs here and drops its own record goes on without it. */
@@ -212,11 +216,7 @@ bool canopy_callback_drop(canopy_callback *record)
     if (!record || !was_added(record, HERE))
         return false;
     drop_own(record);
-    bool is_stopped;
-    pthread_cleanup_push(stopped, record->canopy_arg);
-    is_stopped = core_callback_drop(record);
-    pthread_cleanup_pop(is_stopped);
-    return is_stopped;
+    END_IF_STOPPED(record, core_callback_drop(record));
 }
 
 int canopy_callback_join(canopy_callback *record)
@@ -279,11 +279,7 @@ bool canopy_loop_callback_stop(canopy_loop_callback *record)
 {
     if (!record)
         return false;
-    bool is_stopped;
-    pthread_cleanup_push(stopped, record->canopy_arg);
-    is_stopped = core_loop_callback_stop(record);
-    pthread_cleanup_pop(is_stopped);
-    return is_stopped;
+    END_IF_STOPPED(record, core_loop_callback_stop(record));
 }
 
 bool canopy_loop_callback_drop(canopy_loop_callback *record)
@@ -291,11 +287,7 @@ bool canopy_loop_callback_drop(canopy_loop_callback *record)
     if (!record)
         return false;
     drop_own(record);
-    bool is_stopped;
-    pthread_cleanup_push(stopped, record->canopy_arg);
-    is_stopped = core_loop_callback_drop(record);
-    pthread_cleanup_pop(is_stopped);
-    return is_stopped;
+    END_IF_STOPPED(record, core_loop_callback_drop(record));
 }
 
 int canopy_loop_callback_join(canopy_loop_callback *record)
