@@ -127,8 +127,6 @@
  */
 #include "children.h"
 
-#include <string.h>
-
 #define LINE_SLOTS (CACHE_LINE / sizeof(atomic_word) - 1)
 
 /*

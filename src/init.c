@@ -6,8 +6,6 @@
  * and start again when needed; inherited memory is told by its generation and
  * never armed, written to an fd, or reused.
  */
-#include <errno.h>
-
 #include "clock.h"
 #include "merge.h"
 #include "signals.h"

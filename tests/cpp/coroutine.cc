@@ -6,7 +6,6 @@
 
 #include <coroutine>
 #include <cstdlib>
-#include <memory>
 #include <thread>
 
 #include "../unit/harness.h"

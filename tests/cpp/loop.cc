@@ -3,7 +3,6 @@
  */
 #include <canopy/canopy.hpp>
 
-#include <memory>
 #include <optional>
 #include <thread>
 

@@ -4,7 +4,6 @@
  */
 #include "explore.h"
 
-#include <errno.h>
 #include <string.h>
 
 static canopy_ctx *top, *child;
