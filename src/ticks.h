@@ -5,8 +5,8 @@
  * a thread can do so too: from a pair of readings of both, taken a moment ago, and
  * a rate that is a little too high. What comes out may be late by a part in a
  * thousand of that moment and by what the two readings took, and is never before the
- * true time: which is what a timeout needs. Each new pair checks the last one; a counter that was once found
- * to fall short is not used again.
+ * true time: which is what a timeout needs. Each new pair checks the last one; a
+ * counter that was once found to fall short is not used again.
  */
 #ifndef CANOPY_TICKS_H
 #define CANOPY_TICKS_H
