@@ -70,6 +70,17 @@ static bool note_file(struct note *note, canopy_debug_place *other)
     return is_filed;
 }
 
+/* The note of a record, or NULL. */
+static struct note *note_of(const void *record)
+{
+    const struct note wanted = {.record = record};
+    pthread_mutex_lock(&shadow_lock);
+    struct note *const *filed = tfind(&wanted, &notes, compare);
+    struct note *note = filed ? *filed : NULL;
+    pthread_mutex_unlock(&shadow_lock);
+    return note;
+}
+
 /* Lets go of the record, and of the context. */
 static void note_give_up(struct note *note)
 {
@@ -172,10 +183,14 @@ int canopy_after_func(const canopy_ctx *ctx, canopy_callback *record, void (*fn)
     return err;
 }
 
-/* Whether it was ever added; tells if not. */
-static bool was_added(const canopy_callback *record, canopy_debug_place here)
+/*
+ * Whether it was ever added; tells if not. As long as there is a note the library may
+ * be writing to the record; it has done so before the note goes.
+ */
+static bool was_added(const canopy_callback *record, struct note **note, canopy_debug_place here)
 {
-    if (record->canopy_fn == run || record->canopy_fn == record_is_running)
+    *note = note_of(record);
+    if (*note || record->canopy_fn == run || record->canopy_fn == record_is_running)
         return true;
     tell((canopy_debug_report){CANOPY_DEBUG_CALLBACK_NOT_ADDED, .here = here},
          "a callback was never added");
@@ -185,22 +200,24 @@ static bool was_added(const canopy_callback *record, canopy_debug_place here)
 /* What is stopped gives its context back, whose destructors may end the thread. */
 static void stopped(void *note)
 {
-    note_end(note);
+    if (note) /* there is none of a record that is not armed */
+        note_end(note);
 }
 
 /* The rest of a function that stops a record, if it still can. */
-#define END_IF_STOPPED(record, stop)                                                               \
+#define END_IF_STOPPED(note, stop)                                                                 \
     bool is_stopped;                                                                               \
-    pthread_cleanup_push(stopped, (record)->canopy_arg);                                           \
+    pthread_cleanup_push(stopped, (note));                                                         \
     is_stopped = (stop);                                                                           \
     pthread_cleanup_pop(is_stopped);                                                               \
     return is_stopped
 
 bool canopy_callback_stop(canopy_callback *record)
 {
-    if (!record || !was_added(record, HERE))
+    struct note *note;
+    if (!record || !was_added(record, &note, HERE))
         return false;
-    END_IF_STOPPED(record, core_callback_stop(record));
+    END_IF_STOPPED(note, core_callback_stop(record));
 }
 
 /* The callback that runs here and drops its own record goes on without it. */
@@ -213,15 +230,17 @@ static void drop_own(const void *record)
 
 bool canopy_callback_drop(canopy_callback *record)
 {
-    if (!record || !was_added(record, HERE))
+    struct note *note;
+    if (!record || !was_added(record, &note, HERE))
         return false;
     drop_own(record);
-    END_IF_STOPPED(record, core_callback_drop(record));
+    END_IF_STOPPED(note, core_callback_drop(record));
 }
 
 int canopy_callback_join(canopy_callback *record)
 {
-    if (record && !was_added(record, HERE))
+    struct note *note;
+    if (record && !was_added(record, &note, HERE))
         return 0;
     return core_callback_join(record);
 }
@@ -279,7 +298,7 @@ bool canopy_loop_callback_stop(canopy_loop_callback *record)
 {
     if (!record)
         return false;
-    END_IF_STOPPED(record, core_loop_callback_stop(record));
+    END_IF_STOPPED(record->canopy_arg, core_loop_callback_stop(record));
 }
 
 bool canopy_loop_callback_drop(canopy_loop_callback *record)
@@ -287,7 +306,7 @@ bool canopy_loop_callback_drop(canopy_loop_callback *record)
     if (!record)
         return false;
     drop_own(record);
-    END_IF_STOPPED(record, core_loop_callback_drop(record));
+    END_IF_STOPPED(record->canopy_arg, core_loop_callback_drop(record));
 }
 
 int canopy_loop_callback_join(canopy_loop_callback *record)

@@ -53,6 +53,43 @@ TEST(stop_and_join_of_what_was_added_are_not_told)
     assert_not_told(&told);
 }
 
+struct race {
+    struct meeting meeting;
+    canopy_ctx *ctx;
+};
+
+static void cancel_in_race(void *arg)
+{
+    struct race *race = arg;
+    meet(&race->meeting);
+    canopy_cancel(race->ctx);
+}
+
+/* What the layer reads of a record is not what the library writes; ThreadSanitizer sees that. */
+TEST(stop_and_join_beside_a_cancel_are_not_told)
+{
+    struct told told = {0};
+    listen_to(&told);
+    int calls = 0, stopped = 0;
+    for (int i = 0; i < 200; i++) {
+        struct race race = {.meeting = {.parties = 2},
+                            .ctx = canopy_with_cancel(canopy_background())};
+        struct thread canceller;
+        canopy_callback callback;
+        assert_int_equal(canopy_after_func(race.ctx, &callback, count_call, &calls), 0);
+        thread_start(&canceller, cancel_in_race, &race);
+        meet(&race.meeting);
+        if (canopy_callback_stop(&callback))
+            stopped++;
+        else
+            assert_int_equal(canopy_callback_join(&callback), 0);
+        thread_join(&canceller);
+        canopy_release(race.ctx);
+    }
+    assert_int_equal(calls + stopped, 200);
+    assert_not_told(&told);
+}
+
 struct again {
     canopy_callback callback;
     canopy_ctx *ctx;
