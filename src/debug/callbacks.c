@@ -294,16 +294,26 @@ int canopy_loop_after_func(const canopy_ctx *ctx, canopy_loop *loop, canopy_loop
     return err;
 }
 
+/* A loop's record that was never added is zeroed; tells of one that is neither. */
+static bool is_loops(const canopy_loop_callback *record, canopy_debug_place here)
+{
+    if (!record->canopy_fn || record->canopy_fn == run)
+        return true;
+    tell((canopy_debug_report){CANOPY_DEBUG_CALLBACK_NOT_ADDED, .here = here},
+         "a loop's callback was never added, nor is its record zeroed");
+    return false;
+}
+
 bool canopy_loop_callback_stop(canopy_loop_callback *record)
 {
-    if (!record)
+    if (!record || !is_loops(record, HERE))
         return false;
     END_IF_STOPPED(record->canopy_arg, core_loop_callback_stop(record));
 }
 
 bool canopy_loop_callback_drop(canopy_loop_callback *record)
 {
-    if (!record)
+    if (!record || !is_loops(record, HERE))
         return false;
     drop_own(record);
     END_IF_STOPPED(record->canopy_arg, core_loop_callback_drop(record));
@@ -311,6 +321,8 @@ bool canopy_loop_callback_drop(canopy_loop_callback *record)
 
 int canopy_loop_callback_join(canopy_loop_callback *record)
 {
+    if (record && !is_loops(record, HERE))
+        return 0;
     return core_loop_callback_join(record);
 }
 

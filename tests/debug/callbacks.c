@@ -4,6 +4,8 @@
  */
 #include "told.h"
 
+#include <canopy/loop.h>
+
 /* ------------------------------------------------------------------------ records */
 
 static void count_call(void *calls)
@@ -26,6 +28,23 @@ TEST(stop_and_join_of_what_was_never_added_are_told)
     assert_false(canopy_callback_stop(NULL));
     assert_int_equal(canopy_callback_join(NULL), -EINVAL);
     assert_not_told(&told);
+}
+
+TEST(stop_and_join_of_a_loops_record_that_is_garbage_are_told)
+{
+    struct told told = {0};
+    listen_to(&told);
+    canopy_loop_callback callback = {0};
+    assert_false(canopy_loop_callback_stop(&callback));
+    assert_int_equal(canopy_loop_callback_join(&callback), 0);
+    assert_not_told(&told);
+    memset(&callback, 0xaa, sizeof callback);
+    assert_false(canopy_loop_callback_stop(&callback));
+    assert_told(&told, CANOPY_DEBUG_CALLBACK_NOT_ADDED, NULL, "canopy_loop_callback_stop");
+    assert_false(canopy_loop_callback_drop(&callback));
+    assert_told(&told, CANOPY_DEBUG_CALLBACK_NOT_ADDED, NULL, "canopy_loop_callback_drop");
+    assert_int_equal(canopy_loop_callback_join(&callback), 0);
+    assert_told(&told, CANOPY_DEBUG_CALLBACK_NOT_ADDED, NULL, "canopy_loop_callback_join");
 }
 
 TEST(stop_and_join_of_what_was_added_are_not_told)
