@@ -27,7 +27,7 @@ void inbox_post(struct inbox *inbox)
     if (inbox_is_own(inbox) && u32_load_relaxed(&inbox->state) != INBOX_ASLEEP)
         return;
     /* After a fork an inherited eventfd is the parent process's to write. */
-    if (inbox->fork_generation != u32_load_relaxed(&fork_generation))
+    if (inbox_is_inherited(inbox))
         return;
     uint32_t seen = u32_load_relaxed(&inbox->state); /* a guess: the swap decides */
     while (!u32_cas_acq_rel(&inbox->state, &seen, seen | INBOX_POSTED)) /* N1: with N2, N3 */

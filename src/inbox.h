@@ -66,6 +66,12 @@ static inline bool inbox_is_own(const struct inbox *inbox)
     return inbox->owner == thread_self();
 }
 
+/* From before a fork: the parent process's. */
+static inline bool inbox_is_inherited(const struct inbox *inbox)
+{
+    return inbox->fork_generation != u32_load_relaxed(&fork_generation);
+}
+
 /* The owner's: what others have pushed is in `own` afterwards. */
 void inbox_gather(struct inbox *inbox);
 

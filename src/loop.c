@@ -42,17 +42,11 @@ static struct canopy_loop_state *loop_of(const struct canopy_callback *record)
     return record->canopy_arg;
 }
 
-/* From before a fork: the parent process's. */
-static bool loop_is_inherited(const struct canopy_loop_state *loop)
-{
-    return loop->inbox.fork_generation != u32_load_relaxed(&fork_generation);
-}
-
 /* A loop that can be worked with, or NULL. */
 static struct canopy_loop_state *loop_open(const canopy_loop *loop)
 {
     struct canopy_loop_state *state = loop ? loop->canopy_state : NULL;
-    return state && !loop_is_inherited(state) ? state : NULL;
+    return state && !inbox_is_inherited(&state->inbox) ? state : NULL;
 }
 
 /* The same on its own thread: 0, or the errno of who has no business there. */
@@ -164,7 +158,7 @@ int canopy_loop_close(canopy_loop *loop)
         return -EINVAL;
     bool is_bound = state->bound + i64_load_acquire(&state->bound_abroad) != 0; /* with count */
     /* An inherited one is anybody's to close; what is bound to it is the parent process's. */
-    if (!loop_is_inherited(state)) {
+    if (!inbox_is_inherited(&state->inbox)) {
         if (!inbox_is_own(&state->inbox))
             return -EPERM;
         if (is_bound)
@@ -231,7 +225,7 @@ static int turn_run(struct turn *turn)
 {
     int ran = 0;
     ready_link(turn->loop, &turn->end);
-    while (turn->loop && !loop_is_inherited(turn->loop) &&
+    while (turn->loop && !inbox_is_inherited(&turn->loop->inbox) &&
            turn->loop->ready.canopy_next != &turn->end) {
         canopy_loop_callback *cb = turn->loop->ready.canopy_next;
         ready_remove(turn->loop, cb);
@@ -311,14 +305,14 @@ bool canopy_loop_callback_stop(canopy_loop_callback *cb)
         count(loop_of(record), -1);
         return true;
     }
-    uint32_t phase = u32_load_acquire(record_state(record)) & RECORD_PHASE;
+    uint32_t phase = u32_load_acquire(record_state(record)) & RECORD_PHASE; /* with R1, R2 */
     if ((phase != RECORD_BOUND && phase != RECORD_CLAIMED) ||
         u64_load_relaxed(record_runner(record)) != thread_self())
         return false;
     if (!record_inbox(record))
         return false; /* it is running */
     struct canopy_loop_state *loop = loop_of(record);
-    if (loop_is_inherited(loop))
+    if (inbox_is_inherited(&loop->inbox))
         return false; /* claimed before the fork, by a thread that may be gone */
     collect(loop);
     while (!cb->canopy_next) {
