@@ -27,3 +27,8 @@ const canopy_cause *canopy_cause_of(const canopy_ctx *ctx)
     uintptr_t state = ctx_state(ctx);
     return state_is_live(state) ? NULL : state_cause(state);
 }
+
+int64_t canopy_now_ns(void)
+{
+    return clock_now_ns();
+}

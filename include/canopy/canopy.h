@@ -35,7 +35,7 @@
  * name that the library exports, as its symbol version, the release that brought it.
  */
 #define CANOPY_VERSION_MAJOR 1
-#define CANOPY_VERSION_MINOR 0
+#define CANOPY_VERSION_MINOR 1
 #define CANOPY_VERSION_PATCH 0
 
 /*
@@ -341,11 +341,21 @@ CANOPY_API CANOPY_NONNULL void *canopy_value(const canopy_ctx *ctx, const canopy
 CANOPY_API CANOPY_NONNULL bool canopy_lookup(const canopy_ctx *ctx, const canopy_key *key,
                                              void **value);
 
+/* ------------------------------------------------------------------- time */
+
+/*
+ * What time it is for deadlines and for waits: nanoseconds of CLOCK_MONOTONIC, read
+ * anew. Roots with a host's clock go by that host's time instead. Wait-free; may be
+ * called from a signal handler.
+ */
+CANOPY_API CANOPY_MUST_USE int64_t canopy_now_ns(void);
+
 /* ------------------------------------------------------------------- wait */
 
 /*
- * Waits until `ctx` is done (true) or CLOCK_MONOTONIC reaches `until_ns`
- * (false). Blocks on a futex; signal handlers do not end it. Never allocates.
+ * Waits until `ctx` is done (true) or CLOCK_MONOTONIC reaches `until_ns`, which is a
+ * point in time (canopy_now_ns) and not a duration (false). Blocks on a futex; signal
+ * handlers do not end it. Never allocates.
  */
 CANOPY_API CANOPY_NONNULL bool canopy_wait(const canopy_ctx *ctx, int64_t until_ns);
 

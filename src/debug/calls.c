@@ -269,6 +269,7 @@ int canopy_done_fd(const canopy_ctx *ctx)
 /* ------------------------------------------------------------------------------ wait */
 
 CORE(sleep);
+CORE(now_ns);
 CORE(wait);
 CORE(wait_any);
 CORE(wait_idle);
@@ -298,6 +299,11 @@ bool canopy_wait(const canopy_ctx *ctx, int64_t until_ns)
     if (is_endless(shadow_of(ctx)->is_endless, ctx, until_ns, HERE))
         return false;
     return core_wait(core, until_ns);
+}
+
+int64_t canopy_now_ns(void)
+{
+    return core_now_ns();
 }
 
 int canopy_sleep(const canopy_ctx *ctx, int64_t duration_ns)

@@ -27,6 +27,16 @@ static int wait_any_woken(const canopy_ctx *const ctxs[], size_t n)
     return index;
 }
 
+/* -------------------------------------------------------------------- time */
+
+TEST(core_now_is_between_two_readings_of_the_monotonic_clock)
+{
+    for (int i = 0; i < 1000; i++) {
+        int64_t before_ns = now_ns(), ours_ns = canopy_now_ns(), after_ns = now_ns();
+        assert_true(before_ns <= ours_ns && ours_ns <= after_ns);
+    }
+}
+
 /* -------------------------------------------------------------------- wait */
 
 TEST(p33_wait_on_a_done_context_returns_at_once_whatever_the_time)
