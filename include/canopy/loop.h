@@ -6,15 +6,15 @@
  * polls, reads its clock once, and lets canopy work:
  *
  *     canopy_config config = {.size = sizeof config, .clock = CANOPY_CLOCK_HOST,
- *                             .now_ns = now_ns()};
+ *                             .now_ns = canopy_now_ns()};
  *     canopy_ctx *root = canopy_root_new(&config);
  *     canopy_loop loop;
  *     canopy_loop_init(&loop, root);
  *     ... add canopy_loop_fd(&loop) to what epoll watches for reading ...
  *     for (;;) {
- *         int64_t sleep_ns = canopy_loop_timeout_ns(&loop, now_ns());
+ *         int64_t sleep_ns = canopy_loop_timeout_ns(&loop, canopy_now_ns());
  *         n = epoll_wait(epoll, events, N, canopy_loop_timeout_ms(sleep_ns));
- *         canopy_loop_run(&loop, now_ns());
+ *         canopy_loop_run(&loop, canopy_now_ns());
  *         ... handle the n events; those on the loop's fd mean nothing more ...
  *         ... free what callbacks have closed: an event may still have named it ...
  *     }

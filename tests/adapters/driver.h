@@ -8,7 +8,6 @@
 
 #include "../unit/probes.h"
 
-#include <adapters/now.h>
 #include <canopy/loop.h>
 
 /* Opens the loop, on the calling thread, to drive `root`. Skips the test where that cannot be. */

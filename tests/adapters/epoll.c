@@ -1,7 +1,7 @@
 /* epoll.c - the loop over epoll. */
 #include "driver.h"
 
-#include <adapters/loop_epoll.h>
+#include <canopy/adapters/loop_epoll.h>
 
 #include <sys/eventfd.h>
 

@@ -1,7 +1,7 @@
 /* event.c - the loop of libevent. */
 #include "driver.h"
 
-#include <adapters/loop_event.h>
+#include <canopy/adapters/loop_event.h>
 
 #include <unistd.h>
 

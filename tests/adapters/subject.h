@@ -4,7 +4,7 @@
 
 #include "../unit/probes.h"
 
-#include <adapters/blocking.h>
+#include <canopy/adapters/blocking.h>
 
 #include <sys/eventfd.h>
 #include <unistd.h>

@@ -4,7 +4,7 @@
  */
 #include "driver.h"
 
-#include <adapters/loop_uring.h>
+#include <canopy/adapters/loop_uring.h>
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* uv.c - the loop of libuv. */
 #include "driver.h"
 
-#include <adapters/loop_uv.h>
+#include <canopy/adapters/loop_uv.h>
 
 #include <unistd.h>
 

@@ -14,7 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "now.h"
+#define MILLISECONDS(n) ((n)*INT64_C(1000000))
 
 static canopy_ctx *root;
 static canopy_loop loop;
@@ -93,7 +93,8 @@ static bool request_open(struct request *r, int number)
 
 static bool loop_open(void)
 {
-    canopy_config config = {.size = sizeof config, .clock = CANOPY_CLOCK_HOST, .now_ns = now_ns()};
+    canopy_config config = {
+        .size = sizeof config, .clock = CANOPY_CLOCK_HOST, .now_ns = canopy_now_ns()};
     struct epoll_event event = {.events = EPOLLIN};
     root = canopy_root_new(&config);
     epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -104,9 +105,9 @@ static bool loop_open(void)
 static void loop_turn(void)
 {
     struct epoll_event events[64];
-    int64_t sleep_ns = canopy_loop_timeout_ns(&loop, now_ns());
+    int64_t sleep_ns = canopy_loop_timeout_ns(&loop, canopy_now_ns());
     int n = epoll_wait(epoll, events, 64, canopy_loop_timeout_ms(sleep_ns));
-    canopy_loop_run(&loop, now_ns());
+    canopy_loop_run(&loop, canopy_now_ns());
     for (int i = 0; i < n; i++) {
         struct watch *w = events[i].data.ptr;
         if (w && w->fd >= 0)

@@ -26,7 +26,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "now.h"
+#define MILLISECONDS(n) ((n)*INT64_C(1000000))
 
 static const int64_t p95_ns = MILLISECONDS(200); /* one call in twenty takes longer */
 static const int64_t first_backoff_ns = MILLISECONDS(10);
@@ -83,7 +83,7 @@ static bool budget_allows(const canopy_ctx *request, int64_t pause_ns)
 {
     int64_t deadline_ns;
     canopy_deadline(request, &deadline_ns);
-    return deadline_ns - now_ns() > pause_ns + p95_ns;
+    return deadline_ns - canopy_now_ns() > pause_ns + p95_ns;
 }
 
 /* As call_hedged; when no upstream answers it tries again as long as that can be of use. */

@@ -21,7 +21,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "now.h"
+#define MILLISECONDS(n) ((n)*INT64_C(1000000))
 
 static int listener[2]; /* a number that comes in is a client who asks for so many ms of work */
 static canopy_ctx *process, *accepting;
@@ -82,7 +82,7 @@ static void hurry(void *arg)
 /* True when everything has gone by `patience_ns` after the hard cancel. */
 static bool drain(const canopy_ctx *again, int64_t grace_ns, int64_t patience_ns)
 {
-    const int64_t hard_ns = now_ns() + grace_ns;
+    const int64_t hard_ns = canopy_now_ns() + grace_ns;
     canopy_callback second;
     canopy_cancel_cause(accepting, CANOPY_CAUSE(0, "draining")); /* soft: no new work */
     canopy_set_deadline(process, hard_ns);                       /* hard: in time, by itself */

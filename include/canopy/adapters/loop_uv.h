@@ -17,18 +17,27 @@
  *  - Callbacks of I/O run between the sleep and the check, where canopy has been told
  *    the time of before the sleep. A timeout that is made there counts from then, and
  *    ends early, unless canopy is told first:
- *    canopy_loop_tell_time(&adapter.loop, adapters_now_ns()).
+ *    canopy_loop_tell_time(&adapter.loop, canopy_now_ns()).
  *  - The prepare handle that was started last runs first. One that ends contexts is best
  *    started after this is opened; else the fd is written to end a sleep not yet begun.
  */
-#ifndef ADAPTERS_LOOP_UV_H
-#define ADAPTERS_LOOP_UV_H
+#ifndef CANOPY_ADAPTERS_LOOP_UV_H
+#define CANOPY_ADAPTERS_LOOP_UV_H
 
 #include <canopy/loop.h>
 
 #include <uv.h>
 
-#include "now.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+/* Others' warnings of how a header of theirs is written are not for this one. */
+#pragma GCC diagnostic push
+#ifdef __cplusplus
+#pragma GCC diagnostic ignored "-Wold-style-cast"
+#else
+#pragma GCC diagnostic ignored "-Wdeclaration-after-statement"
+#endif
 
 struct loop_uv {
     canopy_loop loop;
@@ -53,7 +62,7 @@ static inline void loop_uv_fd_ready(uv_poll_t *poll, int status, int events)
 
 static inline void loop_uv_before_sleep(uv_prepare_t *prepare)
 {
-    struct loop_uv *adapter = prepare->data;
+    struct loop_uv *adapter = (struct loop_uv *)prepare->data;
     int64_t sleep_ns = canopy_loop_timeout_ns(&adapter->loop, (int64_t)uv_hrtime());
     /* Negative in a child after fork, which has no use for the loop. */
     if (sleep_ns < 0 || sleep_ns == CANOPY_NEVER)
@@ -65,13 +74,13 @@ static inline void loop_uv_before_sleep(uv_prepare_t *prepare)
 
 static inline void loop_uv_after_sleep(uv_check_t *check)
 {
-    struct loop_uv *adapter = check->data;
+    struct loop_uv *adapter = (struct loop_uv *)check->data;
     canopy_loop_run(&adapter->loop, (int64_t)uv_hrtime());
 }
 
 static inline void loop_uv_handle_closed(uv_handle_t *handle)
 {
-    struct loop_uv *adapter = handle->data;
+    struct loop_uv *adapter = (struct loop_uv *)handle->data;
     if (--adapter->handles == 0 && adapter->closed)
         adapter->closed(adapter);
 }
@@ -129,5 +138,10 @@ static inline int loop_uv_close(struct loop_uv *adapter, void (*closed)(struct l
     uv_close((uv_handle_t *)&adapter->timer, loop_uv_handle_closed);
     return 0;
 }
+
+#pragma GCC diagnostic pop
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -18,16 +18,26 @@
  * A request is named to the kernel by its address, so it is not handed back while a
  * cancel of it is on its way: that could hit the next one there.
  */
-#ifndef ADAPTERS_LOOP_URING_H
-#define ADAPTERS_LOOP_URING_H
+#ifndef CANOPY_ADAPTERS_LOOP_URING_H
+#define CANOPY_ADAPTERS_LOOP_URING_H
 
 #include <canopy/loop.h>
 
 #include <errno.h>
 #include <liburing.h>
 #include <poll.h>
+#include <string.h>
 
-#include "now.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+/* Others' warnings of how a header of theirs is written are not for this one. */
+#pragma GCC diagnostic push
+#ifdef __cplusplus
+#pragma GCC diagnostic ignored "-Wold-style-cast"
+#else
+#pragma GCC diagnostic ignored "-Wdeclaration-after-statement"
+#endif
 
 struct loop_uring_request;
 
@@ -59,7 +69,7 @@ struct loop_uring_request {
  */
 static inline int loop_uring_open(struct loop_uring *adapter, unsigned entries, canopy_ctx *root)
 {
-    *adapter = (struct loop_uring){.to_cancel = NULL};
+    memset(adapter, 0, sizeof *adapter);
     int err = io_uring_queue_init(entries, &adapter->ring, 0);
     if (err != 0)
         return err;
@@ -91,7 +101,7 @@ static inline struct io_uring_sqe *loop_uring_sqe(struct loop_uring *adapter)
 /* Runs when the context has ended. The kernel is told at the end of the turn. */
 static inline void loop_uring_cancel(void *arg)
 {
-    struct loop_uring_request *request = arg;
+    struct loop_uring_request *request = (struct loop_uring_request *)arg;
     request->awaited++;
     request->next = request->adapter->to_cancel;
     request->adapter->to_cancel = request;
@@ -205,24 +215,30 @@ static inline bool loop_uring_poll(struct loop_uring *adapter)
  */
 static inline int loop_uring_turn(struct loop_uring *adapter)
 {
-    int64_t sleep_ns = canopy_loop_timeout_ns(&adapter->loop, adapters_now_ns());
+    int64_t sleep_ns = canopy_loop_timeout_ns(&adapter->loop, canopy_now_ns());
     if (sleep_ns < 0)
         return (int)sleep_ns;
     if (!loop_uring_poll(adapter) || adapter->to_cancel)
         sleep_ns = 0;
     struct io_uring_cqe *cqe;
-    struct __kernel_timespec timeout = {.tv_sec = sleep_ns / ADAPTERS_NS_PER_S,
-                                        .tv_nsec = sleep_ns % ADAPTERS_NS_PER_S};
+    struct __kernel_timespec timeout;
+    timeout.tv_sec = sleep_ns / 1000000000;
+    timeout.tv_nsec = sleep_ns % 1000000000;
     int err = io_uring_submit_and_wait_timeout(&adapter->ring, &cqe, 1,
                                                sleep_ns == CANOPY_NEVER ? NULL : &timeout, NULL);
     /* Busy is a kernel with more answers than there is room for: they are taken below. */
     if (err < 0 && err != -ETIME && err != -EINTR && err != -EAGAIN && err != -EBUSY)
         return err;
-    int ran = canopy_loop_run(&adapter->loop, adapters_now_ns());
+    int ran = canopy_loop_run(&adapter->loop, canopy_now_ns());
     if (ran < 0)
         return ran;
     int completed = loop_uring_answers(adapter);
     return completed + loop_uring_cancels(adapter);
 }
+
+#pragma GCC diagnostic pop
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -11,20 +11,29 @@
  * libevent's callbacks run between the sleep and canopy's, where canopy has been told
  * the time of before the sleep. A timeout that is made there counts from then, and ends
  * early, unless canopy is told first:
- * canopy_loop_tell_time(&adapter.loop, adapters_now_ns()).
+ * canopy_loop_tell_time(&adapter.loop, canopy_now_ns()).
  *
  * By default libevent reads a coarse clock: deadlines are some milliseconds late. A
  * base that is configured with EVENT_BASE_FLAG_PRECISE_TIMER has them within one.
  */
-#ifndef ADAPTERS_LOOP_EVENT_H
-#define ADAPTERS_LOOP_EVENT_H
+#ifndef CANOPY_ADAPTERS_LOOP_EVENT_H
+#define CANOPY_ADAPTERS_LOOP_EVENT_H
 
 #include <canopy/loop.h>
 
 #include <errno.h>
 #include <event2/event.h>
 
-#include "now.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+/* Others' warnings of how a header of theirs is written are not for this one. */
+#pragma GCC diagnostic push
+#ifdef __cplusplus
+#pragma GCC diagnostic ignored "-Wold-style-cast"
+#else
+#pragma GCC diagnostic ignored "-Wdeclaration-after-statement"
+#endif
 
 struct loop_event {
     canopy_loop loop;
@@ -81,13 +90,13 @@ static inline int loop_event_set_timer(struct loop_event *adapter, int64_t sleep
  */
 static inline int loop_event_turn(struct loop_event *adapter)
 {
-    int64_t sleep_ns = canopy_loop_timeout_ns(&adapter->loop, adapters_now_ns());
+    int64_t sleep_ns = canopy_loop_timeout_ns(&adapter->loop, canopy_now_ns());
     if (sleep_ns < 0)
         return (int)sleep_ns;
     if (loop_event_set_timer(adapter, sleep_ns) != 0 ||
         event_base_loop(adapter->base, EVLOOP_ONCE) < 0)
         return -EIO;
-    int ran = canopy_loop_run(&adapter->loop, adapters_now_ns());
+    int ran = canopy_loop_run(&adapter->loop, canopy_now_ns());
     return ran < 0 ? ran : 0;
 }
 
@@ -130,5 +139,10 @@ static inline int loop_event_close(struct loop_event *adapter)
     loop_event_free_events(adapter);
     return 0;
 }
+
+#pragma GCC diagnostic pop
+#ifdef __cplusplus
+}
+#endif
 
 #endif

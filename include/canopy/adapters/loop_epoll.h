@@ -11,8 +11,8 @@
  *         ... handle the n events ...
  *     }
  */
-#ifndef ADAPTERS_LOOP_EPOLL_H
-#define ADAPTERS_LOOP_EPOLL_H
+#ifndef CANOPY_ADAPTERS_LOOP_EPOLL_H
+#define CANOPY_ADAPTERS_LOOP_EPOLL_H
 
 #include <canopy/loop.h>
 
@@ -20,7 +20,16 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#include "now.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+/* Others' warnings of how a header of theirs is written are not for this one. */
+#pragma GCC diagnostic push
+#ifdef __cplusplus
+#pragma GCC diagnostic ignored "-Wold-style-cast"
+#else
+#pragma GCC diagnostic ignored "-Wdeclaration-after-statement"
+#endif
 
 struct loop_epoll {
     canopy_loop loop;
@@ -33,7 +42,9 @@ static inline int loop_epoll_open(struct loop_epoll *adapter, canopy_ctx *root)
     int err = canopy_loop_init(&adapter->loop, root);
     if (err != 0)
         return err;
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = adapter};
+    struct epoll_event event;
+    event.events = EPOLLIN;
+    event.data.ptr = adapter;
     adapter->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (adapter->epoll_fd >= 0 &&
         epoll_ctl(adapter->epoll_fd, EPOLL_CTL_ADD, canopy_loop_fd(&adapter->loop), &event) == 0)
@@ -58,13 +69,13 @@ static inline int loop_epoll_turn(struct loop_epoll *adapter, struct epoll_event
 {
     if (capacity < 1)
         return -EINVAL;
-    int64_t sleep_ns = canopy_loop_timeout_ns(&adapter->loop, adapters_now_ns());
+    int64_t sleep_ns = canopy_loop_timeout_ns(&adapter->loop, canopy_now_ns());
     if (sleep_ns < 0)
         return (int)sleep_ns;
     int count = epoll_wait(adapter->epoll_fd, events, capacity, canopy_loop_timeout_ms(sleep_ns));
     if (count < 0 && errno != EINTR)
         return -errno;
-    int ran = canopy_loop_run(&adapter->loop, adapters_now_ns());
+    int ran = canopy_loop_run(&adapter->loop, canopy_now_ns());
     if (ran < 0)
         return ran;
     for (int i = 0; i < count; i++) {
@@ -84,5 +95,10 @@ static inline int loop_epoll_close(struct loop_epoll *adapter)
         close(adapter->epoll_fd);
     return err;
 }
+
+#pragma GCC diagnostic pop
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -12,8 +12,8 @@
  *
  * _GNU_SOURCE is needed for pthread_cond_clockwait and ppoll.
  */
-#ifndef ADAPTERS_BLOCKING_H
-#define ADAPTERS_BLOCKING_H
+#ifndef CANOPY_ADAPTERS_BLOCKING_H
+#define CANOPY_ADAPTERS_BLOCKING_H
 
 #include <canopy/canopy.h>
 
@@ -23,7 +23,25 @@
 #include <pthread.h>
 #include <stddef.h>
 
-#include "now.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+/* Others' warnings of how a header of theirs is written are not for this one. */
+#pragma GCC diagnostic push
+#ifdef __cplusplus
+#pragma GCC diagnostic ignored "-Wold-style-cast"
+#else
+#pragma GCC diagnostic ignored "-Wdeclaration-after-statement"
+#endif
+
+static inline struct timespec blocking_timespec(int64_t ns)
+{
+    const int64_t second_ns = INT64_C(1000000000);
+    struct timespec time;
+    time.tv_sec = ns > 0 ? ns / second_ns : 0;
+    time.tv_nsec = ns > 0 ? ns % second_ns : 0;
+    return time;
+}
 
 /* ------------------------------------------------------- condition variable */
 
@@ -43,7 +61,7 @@ struct blocking_waiter {
  */
 static inline void blocking_wake(void *arg)
 {
-    struct blocking_waiter *waiter = arg;
+    struct blocking_waiter *waiter = (struct blocking_waiter *)arg;
     if (pthread_equal(waiter->thread, pthread_self())) {
         waiter->woken = true;
         return;
@@ -57,7 +75,7 @@ static inline void blocking_wake(void *arg)
 /* A callback that is on its way wants the mutex, so it is let in before the wait for its end. */
 static inline void blocking_disarm(void *arg)
 {
-    struct blocking_waiter *waiter = arg;
+    struct blocking_waiter *waiter = (struct blocking_waiter *)arg;
     if (canopy_callback_stop(&waiter->callback))
         return;
     pthread_mutex_unlock(waiter->mutex);
@@ -88,8 +106,12 @@ static inline int blocking_cond_wait(const canopy_ctx *ctx, pthread_cond_t *cond
     int result = canopy_err(ctx);
     if (result != 0)
         return result;
-    struct timespec until = adapters_timespec(until_ns);
-    struct blocking_waiter waiter = {.cond = cond, .mutex = mutex, .thread = pthread_self()};
+    struct timespec until = blocking_timespec(until_ns);
+    struct blocking_waiter waiter;
+    waiter.cond = cond;
+    waiter.mutex = mutex;
+    waiter.thread = pthread_self();
+    waiter.woken = false;
     result = canopy_after_func(ctx, &waiter.callback, blocking_wake, &waiter);
     if (result != 0)
         return result;
@@ -187,12 +209,14 @@ static inline int blocking_poll(const canopy_ctx *ctx, struct pollfd *fds, nfds_
 {
     if (!ctx || !fds || n == 0)
         return -EINVAL;
-    fds[0] = (struct pollfd){.fd = canopy_done_fd(ctx), .events = POLLIN};
+    fds[0].fd = canopy_done_fd(ctx);
+    fds[0].events = POLLIN;
+    fds[0].revents = 0;
     if (fds[0].fd < 0)
         return fds[0].fd;
     for (;;) {
-        int64_t left_ns = until_ns > 0 ? until_ns - adapters_now_ns() : 0;
-        struct timespec left = adapters_timespec(left_ns);
+        int64_t left_ns = until_ns > 0 ? until_ns - canopy_now_ns() : 0;
+        struct timespec left = blocking_timespec(left_ns);
         int ready = ppoll(fds, n, until_ns == CANOPY_NEVER ? NULL : &left, NULL);
         if (ready < 0 && errno != EINTR)
             return -errno;
@@ -202,5 +226,10 @@ static inline int blocking_poll(const canopy_ctx *ctx, struct pollfd *fds, nfds_
             return -ETIME;
     }
 }
+
+#pragma GCC diagnostic pop
+#ifdef __cplusplus
+}
+#endif
 
 #endif
