@@ -45,8 +45,7 @@ int record_arm(struct canopy_callback *record, const canopy_ctx *ctx, struct hea
         children_expect_records(scope);
     uintptr_t word = record_word(record);
     atomic_word *where = record_slot_field(record);
-    if (!(heap && children_enter_hint(heap, scope, word, where)) &&
-        !children_add(heap, scope, word, where)) {
+    if (!children_enter_hint(heap, scope, word, where) && !children_add(heap, scope, word, where)) {
         if (scope != ctx)
             canopy_release(ctx);
         u32_store_relaxed(record_state(record), RECORD_IDLE);
@@ -246,12 +245,7 @@ void deliver(struct pass *pass, deliver_elsewhere elsewhere)
     struct canopy_callback *bound = NULL, **last_bound = &bound;
     for (struct canopy_callback *record = pass->first; record; record = next) {
         next = record->canopy_next;
-        if (record_is_wait(record)) {
-            atomic_u32 *fired = record->canopy_arg;
-            u32_store_release(fired, 1); /* W3: see wait.c */
-            record_finish(record);       /* from here on only the address is used */
-            futex_wake_all(fired);
-        } else if (record_inbox(record)) {
+        if (record_inbox(record)) {
             record->canopy_next = NULL;
             *last_bound = record;
             last_bound = &record->canopy_next;

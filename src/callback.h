@@ -11,9 +11,9 @@
 typedef void (*deliver_elsewhere)(struct canopy_callback *record);
 
 /*
- * Delivers everything in `pass`: wait_any records first, then those of loops to
- * their inboxes, then the callbacks, in the order in which they were met, here or
- * (unless NULL) `elsewhere`. Outside read sections, without locks.
+ * Delivers everything in `pass`: the records of loops to their inboxes, then the
+ * callbacks, in the order in which they were met, here or (unless NULL) `elsewhere`.
+ * Outside read sections, without locks.
  */
 void deliver(struct pass *pass, deliver_elsewhere elsewhere);
 
@@ -41,7 +41,7 @@ void record_finish(struct canopy_callback *record);
  */
 int record_arm_or_claim(struct canopy_callback *record, const canopy_ctx *ctx, bool *ours);
 
-/* Arms a record on `ctx`; without a heap it never allocates. -ENOMEM, or 0 and the state since. */
+/* Arms a record on `ctx`. -ENOMEM, or 0 and the state since. */
 int record_arm(struct canopy_callback *record, const canopy_ctx *ctx, struct heap *heap,
                uintptr_t *state);
 

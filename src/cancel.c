@@ -24,8 +24,9 @@
  *         load the state there; all four seq_cst, or with children_open's heavy
  *         fence between the first two, so one sees the other.
  *   C1/C5 against a waiter: WAITED is set in the same word, no further pair.
- *   C1/C6 against wide waits: C1 then load wide_waiters here; raise wide_waiters
- *         then load the states there (wait.c); store-then-load, hence seq_cst.
+ *   C1/C6 against a wait for several: C1, over WAITED, then load the bucket here; put
+ *         a record there, then set WAITED and load the state there (park.h);
+ *         store-then-load, hence seq_cst.
  *   C1/C8 against after_func: C1 then load the flag RECORDS here; set the flag,
  *         publish the record, load the state there: store-then-load, hence
  *         seq_cst. Without the flag every cancel would read its slots twice.
@@ -54,16 +55,15 @@
  * more than linear for those that claim. A walk that has met such an INPUT does
  * not say SWEPT on its way up, since what hangs below is not done yet.
  *
- * Progress: lock-free; a step is repeated only when another thread's succeeded.
+ * Progress: lock-free; a step is repeated only when another thread's succeeded. Where
+ * somebody waits for several contexts, this one among them, for a bucket's lock.
  * Tests: p02, p06, p13, p15, p27 and the stress tests of the same names.
  */
 #include "cancel.h"
 
 #include "extension.h"
+#include "park.h"
 #include "record.h"
-
-atomic_u32 wide_waiters;
-atomic_u32 wide_word;
 
 /* The winner's deliveries to one context. */
 static void claim_records(struct canopy_ctx *ctx, struct pass *pass)
@@ -90,23 +90,21 @@ static bool state_set(struct canopy_ctx *ctx, uintptr_t word)
     while (state_is_live(state)) {
         if (!word_cas_seq_cst(&ctx->state, &state, word)) /* C1: pairs with C2, C4, C6, C7 */
             continue;
-        if (state == STATE_WAITED)
+        if (state == STATE_WAITED) {
             futex_wake_all(futex_low_half(&ctx->state));
+            park_wake((uintptr_t)ctx); /* C6c */
+        }
         return true;
     }
     return false;
 }
 
-/* What the winner of C1 has to deliver: the waits and the fd at once, records later. */
+/* What the winner of C1 has to deliver beside the wakes: the fd at once, records later. */
 static void tell(struct canopy_ctx *ctx, struct pass *pass)
 {
     uintptr_t aux = word_load_seq_cst(&ctx->aux); /* C7: pairs with extension.c */
     if (unlikely(aux & AUX_EXTENSION))
         extension_fire(aux_extension(aux));
-    if (unlikely(u32_load_seq_cst(&wide_waiters) != 0)) { /* C6: pairs with wait.c */
-        u32_fetch_add_seq_cst(&wide_word, 1);
-        futex_wake_all(&wide_word);
-    }
     if (unlikely(u64_load_seq_cst(&ctx->refs) & REFS_RECORDS)) /* C8: pairs with record_arm */
         claim_records(ctx, pass);
 }
@@ -139,7 +137,6 @@ static inline bool mark_child(struct canopy_ctx *child, uintptr_t word, struct p
         return is_settled(child);
     }
     if (unlikely((word_load_seq_cst(&child->aux) & AUX_EXTENSION) | /* C7 */
-                 u32_load_seq_cst(&wide_waiters) |                  /* C6 */
                  (u64_load_seq_cst(&child->refs) & REFS_RECORDS)))  /* C8 */
         tell(child, pass);
     return (word_load_seq_cst(&child->slot0) | /* C3 */

@@ -49,11 +49,4 @@ bool cancel_tree(struct canopy_ctx *ctx, uintptr_t word, struct pass *pass);
 /* For a context that nobody else knows yet: ends it as its parent ended. */
 void cancel_born(struct canopy_ctx *ctx, uintptr_t word);
 
-/*
- * Wide waits: those on more contexts than there are records for sleep on one
- * word, which every end of a context advances while somebody does.
- */
-extern atomic_u32 wide_waiters;
-extern atomic_u32 wide_word;
-
 #endif

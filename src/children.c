@@ -434,12 +434,12 @@ bool children_add(struct heap *heap, struct canopy_ctx *parent, uintptr_t word, 
 {
     uintptr_t link = word_load_acquire(&parent->link); /* acquire: the rows behind it */
     bool lost = false;
-    bool is_small = !(link & SLOT_HOT) && ctx_kind(parent) != KIND_STATIC &&
-                    !(heap && becomes_busy(heap, parent));
+    bool is_small =
+        !(link & SLOT_HOT) && ctx_kind(parent) != KIND_STATIC && !becomes_busy(heap, parent);
     if (is_small) {
         if (ctx_kind(parent) != KIND_VALUE && claim(&parent->slot0, word, where, &lost))
             return true;
-        if (!lost && link == SLOT_END && heap) {
+        if (!lost && link == SLOT_END) {
             bool no_memory = false;
             if (line_add(heap, parent, word, where, &no_memory))
                 return true;
@@ -454,8 +454,6 @@ bool children_add(struct heap *heap, struct canopy_ctx *parent, uintptr_t word, 
             if (claim(&slots[i], word, where, &lost))
                 return true;
     }
-    if (!heap)
-        return false;
     struct stripe *stripe = stripe_find(heap, parent, link);
     return stripe ? stripe_claim(heap, stripe, parent, word, where)
                   : stripe_add(heap, parent, word, where);

@@ -43,7 +43,7 @@ extern atomic_u64 stripe_epoch;
  * Publishes `word` (a context, or a record with SLOT_CALLBACK) in a slot of
  * `parent`, whose address `where` holds before anybody can see it. seq_cst, so
  * that the caller's later load of the parent's state completes the handshake
- * with a canceller. False: no memory (or, without `heap`, no free slot).
+ * with a canceller. False: no memory.
  */
 bool children_add(struct heap *heap, struct canopy_ctx *parent, uintptr_t word, atomic_word *where);
 

@@ -8,6 +8,7 @@
  */
 #include "clock.h"
 #include "merge.h"
+#include "park.h"
 #include "signals.h"
 #include "ticks.h"
 #include "worker.h"
@@ -40,6 +41,7 @@ static void fork_child(void)
     u32_fetch_add_relaxed(&fork_generation, 1);
     fence_init();
     pool_fork_child();
+    park_fork_child();
     worker_fork_child();
     clock_fork_child();
     signals_fork_child();

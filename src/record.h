@@ -1,5 +1,5 @@
 /*
- * record.h - the record of a callback (or of a wait_any) in a children list.
+ * record.h - the record of a callback in a children list.
  *
  *   IDLE ──arm──► ARMED ──claim──► CLAIMED ──ran──► DONE
  *                   │ └─stop──► IDLE      (BOUND: claimed, the claimer has not
@@ -81,12 +81,6 @@ static inline struct canopy_callback *slot_record(uintptr_t word)
     return (struct canopy_callback *)(word & ~(SLOT_TAGS | SLOT_CALLBACK));
 }
 
-/* A record of wait_any has no function: who delivers it only says so. */
-static inline bool record_is_wait(const struct canopy_callback *record)
-{
-    return record->canopy_fn == NULL;
-}
-
 /*
  * In canopy_fn a mark, no function: the record is bound to a loop. Who claims it puts
  * it into the inbox that canopy_arg names; then it is the loop's to run (loop.c).
@@ -147,8 +141,8 @@ static inline bool record_claim(atomic_word *slot, const struct canopy_callback 
         record->canopy_at = NULL;
         *pass->last = record;
         pass->last = &record->canopy_next;
-        /* A wait's is delivered by the claimer itself, a loop's was known from the start. */
-        if (!record_is_wait(record) && !record_inbox(record))
+        /* A loop's was known from the start. */
+        if (!record_inbox(record))
             u64_store_relaxed(record_runner(record), pass->runner);
         if (u32_exchange_acq_rel(record_state(record), RECORD_CLAIMED) & RECORD_AWAITED) /* R1 */
             futex_wake_all(&record->canopy_state);

@@ -5,22 +5,15 @@
  * half; the canceller's compare-and-swap replaces that very word, and it wakes if
  * it saw WAITED. Check and sleep are the kernel's one step, so no wake is lost.
  *
- * Several: a record on each context, all with one word on the waiter's stack.
- *   W1 arm each record, then load that context's state (S3, C4 in children.c)
- *   W2 sleep while the word is 0
- *   W3 who delivers stores 1 and wakes (callback.c)
- * A record that cannot be taken out again is claimed, and about to be delivered:
- * its end is waited for, since it lies on this stack.
- *
- * More than there are records for, or where a slot would have cost memory: all
- * such waits share wide_word.
- *   C6 raise wide_waiters; read the word; load the states; sleep while the word
- *      is what was read. The canceller sets the state, then loads wide_waiters
- *      and advances the word. Store-then-load on both sides, hence seq_cst.
+ * Several: WAITED in each of them as well, and before that a record in the bucket of each
+ * (park.h), which the canceller that saw WAITED looks into. What is never done needs
+ * neither. More than RECORDS have one record in the place of all, which every canceller
+ * of what somebody waits for finds.
  */
 #include <errno.h>
 
-#include "callback.h"
+#include "ctx.h"
+#include "park.h"
 
 #define RECORDS 64
 
@@ -62,7 +55,7 @@ static int lowest_done(const canopy_ctx *const ctxs[], size_t n)
     int lowest = -1;
     size_t i = 0;
     while (i < n) {
-        uintptr_t state = word_load_seq_cst(&ctx_scope(ctxs[i])->state); /* C4, C6 */
+        uintptr_t state = word_load_seq_cst(&ctx_scope(ctxs[i])->state); /* C6b */
         if (state_is_live(state)) {
             i++;
             continue;
@@ -74,47 +67,34 @@ static int lowest_done(const canopy_ctx *const ctxs[], size_t n)
     return lowest;
 }
 
-static int wait_wide(const canopy_ctx *const ctxs[], size_t n, int64_t until_ns)
+/* After C6a: has the canceller of each look into its bucket. */
+static void announce_wait(struct canopy_ctx *scope)
 {
-    int index;
-    u32_fetch_add_seq_cst(&wide_waiters, 1); /* C6: pairs with mark in cancel.c */
-    for (;;) {
-        uint32_t seen = u32_load_seq_cst(&wide_word);
-        index = lowest_done(ctxs, n);
-        if (index >= 0 || time_is_up(until_ns))
-            break;
-        futex_wait(&wide_word.value, seen, until_ns);
-    }
-    u32_fetch_add_seq_cst(&wide_waiters, (uint32_t)-1);
-    return index;
+    uintptr_t state = word_load_seq_cst(&scope->state); /* C6b, with the look that follows */
+    if (state == STATE_LIVE && kind_is_cancellable(ctx_kind(scope)))
+        word_cas_seq_cst(&scope->state, &state, STATE_WAITED);
 }
 
-static int wait_records(const canopy_ctx *const ctxs[], size_t n, int64_t until_ns)
+static int wait_parked(const canopy_ctx *const ctxs[], size_t n, int64_t until_ns)
 {
-    struct canopy_callback records[RECORDS];
-    atomic_u32 fired = {0};
-    size_t armed = 0;
-    bool room = true;
-    int index = -1;
-    for (; armed < n && index < 0; armed++) {
-        uintptr_t state;
-        records[armed].canopy_fn = NULL;
-        records[armed].canopy_arg = &fired;
-        u64_store_relaxed(record_runner(&records[armed]), 0);
-        if (record_arm(&records[armed], ctxs[armed], NULL, &state) != 0) { /* W1 */
-            room = false;
-            break;
-        }
-        record_settle(&records[armed]);
-        if (!state_is_live(state))
-            index = (int)armed;
+    struct parked records[RECORDS];
+    atomic_u32 told = {0};
+    size_t parked = 0;
+    if (n > RECORDS)
+        park(&records[parked++], PARK_ANY, &told);
+    for (size_t i = 0; n <= RECORDS && i < n; i++) {
+        struct canopy_ctx *scope = ctx_scope(ctxs[i]);
+        if (kind_is_cancellable(ctx_kind(scope)))
+            park(&records[parked++], (uintptr_t)scope, &told);
     }
-    while (room && index < 0 && !u32_load_acquire(&fired) && !time_is_up(until_ns))
-        futex_wait(&fired.value, 0, until_ns); /* W2 */
-    while (armed > 0)
-        if (!record_disarm(&records[--armed]))
-            canopy_callback_join(&records[armed]);
-    return room ? lowest_done(ctxs, n) : wait_wide(ctxs, n, until_ns);
+    for (size_t i = 0; i < n; i++)
+        announce_wait(ctx_scope(ctxs[i]));
+    int index;
+    while ((index = lowest_done(ctxs, n)) < 0 && !time_is_up(until_ns))
+        park_sleep(&told, until_ns);
+    while (parked > 0)
+        unpark(&records[--parked]);
+    return index;
 }
 
 int canopy_wait_any(const canopy_ctx *const ctxs[], size_t n, int64_t until_ns)
@@ -126,7 +106,7 @@ int canopy_wait_any(const canopy_ctx *const ctxs[], size_t n, int64_t until_ns)
             return -EINVAL;
     int index = lowest_done(ctxs, n);
     if (index < 0 && !time_is_up(until_ns))
-        index = n <= RECORDS ? wait_records(ctxs, n, until_ns) : wait_wide(ctxs, n, until_ns);
+        index = wait_parked(ctxs, n, until_ns);
     return index >= 0 ? index : -ETIME;
 }
 

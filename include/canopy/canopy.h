@@ -254,7 +254,9 @@ CANOPY_API CANOPY_MUST_USE canopy_ctx *canopy_with_signals(const canopy_ctx *par
  * won or lost, all of them are done. The winner also runs their callbacks
  * before it returns. True: this call is the one that ended `ctx`. NULL, value
  * and without_cancel layers: false, nothing happens. Never allocates; lock-free
- * apart from the callbacks; one atomic compare-and-swap plus the walk below.
+ * apart from the callbacks, and from a lock that a canopy_wait_any on what it ends
+ * holds for some instructions as it begins and ends; one atomic compare-and-swap
+ * plus the walk below.
  */
 CANOPY_API bool canopy_cancel(canopy_ctx *ctx);
 
@@ -362,8 +364,8 @@ CANOPY_API CANOPY_NONNULL bool canopy_wait(const canopy_ctx *ctx, int64_t until_
 /*
  * Waits until one of `n` contexts is done and returns the lowest index that is,
  * or -ETIME at `until_ns`. -EINVAL: no list, n == 0, n > INT_MAX, a NULL inside.
- * Up to 64 contexts it wakes for these alone; more share one word in the
- * process. Never allocates.
+ * Up to 64 contexts it wakes for these alone; with more also when something ends
+ * that another thread waits for. Never allocates.
  */
 CANOPY_API int canopy_wait_any(const canopy_ctx *const ctxs[], size_t n, int64_t until_ns);
 

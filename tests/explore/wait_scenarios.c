@@ -155,7 +155,22 @@ SCENARIO(wait_any_beside_cancels_of_two)
     end_all();
 }
 
-/* More than there are records for: all such waits share a word. */
+static void waits_for_any_till_later(void)
+{
+    const canopy_ctx *both[] = {middle, leaf};
+    canopy_wait_any(both, 2, LATER_NS);
+}
+
+/* One may leave while the other is told. */
+SCENARIO(two_waits_for_any_beside_cancel)
+{
+    make_chain();
+    beside(waits_for_any, waits_for_any_till_later, cancels_middle, NULL);
+    CHECK(waited_index >= 0);
+    end_all();
+}
+
+/* More than there are records for: one stands for all. */
 #define MANY 65
 
 static void waits_for_many(void)
@@ -172,6 +187,22 @@ SCENARIO(wait_for_many_beside_cancel)
     make_chain();
     beside(waits_for_many, cancels_leaf, NULL);
     CHECK(waited_index == MANY / 2);
+    end_all();
+}
+
+static void waits_for_leaf_alone(void)
+{
+    CHECK(canopy_wait(leaf, CANOPY_NEVER));
+}
+
+/* It is woken for what others wait for as well, and then sleeps on. */
+SCENARIO(wait_for_many_beside_cancels_of_two)
+{
+    make_chain();
+    canopy_ctx *other = canopy_with_cancel(scenario_base());
+    canopy_end(leaf);
+    leaf = other;
+    beside(waits_for_many, waits_for_leaf_alone, cancels_leaf, NULL);
     end_all();
 }
 

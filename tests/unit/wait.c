@@ -6,6 +6,7 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 /*
  * Waits that must be woken soon. A wake-up that was lost is made up for by the
@@ -434,4 +435,65 @@ TEST(p34_many_waiters_share_overlapping_sets)
             thread_join(&threads[i]);
         row_end(&crowd.row, crowd.n);
     }
+}
+
+/* A thread in a wait for several, and how often it slept until the wait was over. */
+struct sleeper {
+    const canopy_ctx *const *ctxs;
+    size_t n;
+    atomic_bool begun;
+    long sleeps;
+};
+
+static long own_sleeps(void)
+{
+    struct rusage usage;
+    assert_int_equal(getrusage(RUSAGE_THREAD, &usage), 0);
+    return usage.ru_nvcsw;
+}
+
+static void sleep_on_all(void *arg)
+{
+    struct sleeper *sleeper = arg;
+    long before = own_sleeps();
+    atomic_store(&sleeper->begun, true);
+    assert_true(canopy_wait_any(sleeper->ctxs, sleeper->n, CANOPY_NEVER) >= 0);
+    sleeper->sleeps = own_sleeps() - before;
+}
+
+/*
+ * Whatever it waits for: a parent of others, what is never done, what somebody else waits
+ * for as well, more than it has records for. It would be woken in most of the rounds.
+ */
+TEST(p34_wait_any_is_not_woken_by_what_nobody_waits_for)
+{
+    enum { rounds = 400, waiters = 3 };
+    canopy_ctx *top = canopy_with_cancel(canopy_background());
+    canopy_ctx *child = canopy_with_cancel(top);
+    const canopy_ctx *many[100];
+    for (size_t i = 0; i < 100; i++)
+        many[i] = i % 2 ? top : canopy_background();
+    struct sleeper sleepers[waiters] = {
+        {.ctxs = many, .n = 2}, {.ctxs = many, .n = 64}, {.ctxs = many, .n = 100}};
+    struct thread threads[waiters];
+    for (size_t i = 0; i < waiters; i++) {
+        thread_start(&threads[i], sleep_on_all, &sleepers[i]);
+        while (!atomic_load(&sleepers[i].begun))
+            pause_ns(MICROSECONDS(100));
+    }
+    for (int round = 0; round < rounds; round++) {
+        canopy_ctx *unrelated = canopy_with_cancel(canopy_background());
+        assert_true(canopy_cancel(unrelated));
+        canopy_release(unrelated);
+        pause_ns(MICROSECONDS(100));
+    }
+    canopy_cancel(top);
+    for (size_t i = 0; i < waiters; i++) {
+        thread_join(&threads[i]);
+        /* Under ThreadSanitizer no sleep is long. */
+        if (!UNDER_SANITIZER)
+            assert_true(sleepers[i].sleeps < rounds / 4);
+    }
+    canopy_end(child);
+    canopy_end(top);
 }
