@@ -339,6 +339,29 @@ bool canopy_callback_stop(canopy_callback *record)
     return record_disarm(record);
 }
 
+/*
+ * Whether a record that was armed when it was looked at is bound to run, or something else
+ * by now. What an inherited context has is the parent process's, and bound to nothing here.
+ */
+static bool armed_is_bound(struct canopy_callback *record)
+{
+    bool is_done = false;
+    uint32_t armed = RECORD_ARMED;
+    rcu_read_begin(); /* R3 */
+    if (u32_load_acquire(record_state(record)) == RECORD_ARMED) {
+        struct canopy_ctx *scope = ctx_mutable(record->canopy_ctx_);
+        uintptr_t state = word_load_stale(&scope->state); /* R5 */
+        if ((state & STATE_KIND_MASK) == STATE_FORWARD) {
+            scope = (struct canopy_ctx *)(state & ~STATE_BITS);
+            state = word_load_stale(&scope->state);
+        }
+        is_done = !state_is_live(state) &&
+                  !(u32_load_relaxed(&fork_generation) && slab_is_inherited(slab_of(scope)));
+    }
+    rcu_read_end();
+    return is_done || !u32_cas_acq_rel(record_state(record), &armed, RECORD_ARMED); /* R5 */
+}
+
 int canopy_callback_join(canopy_callback *record)
 {
     if (!record)
@@ -347,6 +370,10 @@ int canopy_callback_join(canopy_callback *record)
     for (;;) {
         uint32_t word = u32_load_acquire(state); /* pairs with R1, R2 */
         uint32_t phase = word & RECORD_PHASE;
+        if (phase == RECORD_ARMED && armed_is_bound(record)) {
+            pause_ns(1000); /* for the claim, with no code of the user's before it */
+            continue;
+        }
         if (phase != RECORD_BOUND && phase != RECORD_CLAIMED)
             return 0;
         if (phase == RECORD_CLAIMED && u64_load_relaxed(record_runner(record)) == thread_self())

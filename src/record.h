@@ -24,6 +24,12 @@
  *      the record; it stores `settled` when it has. Who ran the callback waits for
  *      that before it lets go of the context, which fn may have given up. Without
  *      it the context could be freed under canopy_after_func.
+ *   R5 a record is bound to run from the moment its context is marked (C1 in cancel.c),
+ *      a moment before the claim. So join asks the context of an armed record, inside a
+ *      read section as R3; by its words alone, since it may be free or another one by
+ *      then. The compare-and-swap from ARMED to ARMED, an acquire and a release, says
+ *      that it was not: the claim, and all that becomes of the context, comes after it.
+ *      Without it a new life of the context could be taken for a live one.
  *
  * While it is CLAIMED and waits for its turn on the thread that is to run it, it can be
  * taken out there (canopy_at leads to it). Once it runs there it can be given up: then

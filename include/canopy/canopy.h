@@ -426,10 +426,10 @@ CANOPY_API CANOPY_MUST_USE int canopy_after_func(const canopy_ctx *ctx, canopy_c
 CANOPY_API bool canopy_callback_stop(canopy_callback *cb);
 
 /*
- * Returns 0 when fn is not running and not bound to run on another thread: so
- * after a stop that returned false it waits for the end of fn. On an armed
- * callback 0 at once. -EDEADLK when the calling thread itself runs fn or still
- * has to; -EINVAL on NULL. May block.
+ * Returns 0 when fn is not running and not bound to run: so after a stop that
+ * returned false it waits for the end of fn, and so it does from the moment when the
+ * context is done. On a callback whose context is live 0 at once. -EDEADLK when the
+ * calling thread itself runs fn or still has to; -EINVAL on NULL. May block.
  */
 CANOPY_API int canopy_callback_join(canopy_callback *cb);
 

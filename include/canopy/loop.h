@@ -158,8 +158,8 @@ CANOPY_API bool canopy_loop_callback_stop(canopy_loop_callback *cb);
 
 /*
  * As canopy_callback_join: 0 when fn is not running and not bound to run, so on
- * other threads it waits for the loop to run it. -EDEADLK on the loop's thread while
- * fn runs or waits to run there; -EINVAL on NULL. May block.
+ * other threads it waits for the loop to run it, once the context is done. -EDEADLK on
+ * the loop's thread while fn runs or waits to run there; -EINVAL on NULL. May block.
  */
 CANOPY_API int canopy_loop_callback_join(canopy_loop_callback *cb);
 

@@ -161,6 +161,23 @@ SCENARIO(two_joins_beside_cancel)
     end();
 }
 
+static void joins_once_it_is_done(void)
+{
+    if (!canopy_done(child))
+        return;
+    joins();
+    CHECK(runs == 1);
+}
+
+SCENARIO(join_of_what_is_done_beside_cancel)
+{
+    make();
+    arms();
+    beside(joins_once_it_is_done, cancels_both, NULL);
+    CHECK(runs == 1);
+    end();
+}
+
 static const canopy_key key = {.name = "key"};
 static canopy_ctx *layer;
 

@@ -1,6 +1,6 @@
 /*
  * record.c - a callback is armed, stopped and joined beside a cancel that claims
- * it: the phases and R1 to R4 of src/record.h, C8 of src/cancel.c. Promises 28, 29,
+ * it: the phases and R1 to R5 of src/record.h, C8 of src/cancel.c. Promises 28, 29,
  * 30, 32.
  *
  * Stop is true, or the function runs: never both, never neither. After a stop that
@@ -11,7 +11,9 @@
  * Weakened: 1 R2 is relaxed, 2 stop empties the slot by a store, 3 the record
  * and C8 are published relaxed, 4 a claim is a store, 5 a stop that comes late does not say
  * BOUND, so that join cannot know, 6 who ran the function does not wait for R4,
- * 7 stop looks at the slot outside a read section, 8 C8 is acquire and release only.
+ * 7 stop looks at the slot outside a read section, 8 C8 is acquire and release only,
+ * 9 join takes a record for armed although its context is done, 10 the same outside a
+ * read section.
  */
 #include "model.h"
 
@@ -37,6 +39,7 @@ static _Atomic(unsigned) settled;
 static unsigned function; /* of the record: written by its owner, read by who runs it */
 static _Atomic(unsigned) runs;
 static _Atomic(unsigned) was_stopped;
+static _Atomic(unsigned) marked;  /* C1 was seen to have been */
 static _Atomic(unsigned) to_stop; /* whether the owner stops it: both ways are tried */
 
 static void drop(struct context *ctx)
@@ -80,6 +83,7 @@ static void *canceller(void *arg)
     bool ours = false;
     section_begin();
     cas(&ctx->state, &live, 1, SEQ_CST, SEQ_CST); /* C1 */
+    store(&marked, 1, RELEASE);
     if (load(&ctx->has_records, ORDER(8, SEQ_CST, ACQUIRE)))
         ours = claim(ctx);
     section_end();
@@ -132,10 +136,21 @@ static bool stop(struct context *ctx)
     return out;
 }
 
-static void join(void)
+static void join(struct context *ctx)
 {
+    unsigned armed = ARMED;
+    bool done = false;
+    if (WEAKENED != 10)
+        section_begin(); /* R3 */
     unsigned seen = load(&phase, ACQUIRE);
-    __VERIFIER_assume(seen != BOUND && seen != CLAIMED); /* it sleeps until then */
+    if (seen == ARMED && WEAKENED != 9)
+        done = load(&ctx->state, SEQ_CST); /* R5 */
+    if (WEAKENED != 10)
+        section_end();
+    /* It waits until then. */
+    __VERIFIER_assume(seen != BOUND && seen != CLAIMED && !done);
+    if (seen == ARMED)
+        __VERIFIER_assume(cas(&phase, &armed, ARMED, ACQ_REL, ACQUIRE)); /* R5 */
 }
 
 static void *decider(void *arg)
@@ -148,11 +163,16 @@ static void *owner(void *arg)
 {
     struct context *ctx = context;
     arm(ctx);
-    if (!load(&to_stop, RELAXED))
+    if (!load(&to_stop, RELAXED)) {
+        if (load(&marked, ACQUIRE)) {
+            join(ctx);
+            assert(load(&runs, RELAXED) == 1);
+        }
         return NULL;
+    }
     bool stopped = stop(ctx);
     if (!stopped)
-        join();
+        join(ctx);
     assert(load(&runs, RELAXED) == (stopped ? 0 : 1));
     function = 0; /* what its owner does with it next */
     if (stopped) {

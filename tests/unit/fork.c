@@ -291,6 +291,24 @@ static void end_inherited(void *arg)
     use_everything(NULL);
 }
 
+static void join_inherited(void *arg)
+{
+    struct inherited *tree = arg;
+    require(canopy_callback_join(&tree->callback) == 0);
+    canopy_cancel(tree->timed);
+    require(canopy_done(tree->timed));
+    /* It is the parent's to run: armed for ever here. */
+    require(canopy_callback_join(&tree->callback) == 0);
+}
+
+TEST(p40_inherited_callbacks_may_be_joined)
+{
+    struct inherited tree;
+    inherited_make(&tree);
+    in_child(join_inherited, &tree);
+    inherited_end(&tree);
+}
+
 TEST(p40_ending_inherited_contexts_does_not_reach_the_parent)
 {
     struct inherited tree;

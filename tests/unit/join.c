@@ -5,6 +5,7 @@
  */
 #include "probes.h"
 
+#include <canopy/loop.h>
 #include <stdlib.h>
 
 TEST(p30_join_of_an_armed_callback_returns_at_once)
@@ -61,6 +62,112 @@ TEST(p30_join_waits_for_a_callback_that_is_still_bound_to_run_elsewhere)
     thread_join(&opener);
     thread_join(&canceller);
     canopy_end(ctx);
+}
+
+/* A context with so many children that the one who ends it has much to look at. */
+enum { crowd_size = 20000 };
+struct crowd {
+    canopy_ctx *ctx;
+    canopy_ctx *children[crowd_size];
+};
+
+static struct crowd *crowd_new(void)
+{
+    struct crowd *crowd = malloc(sizeof *crowd);
+    assert_non_null(crowd);
+    crowd->ctx = canopy_with_cancel(canopy_background());
+    for (size_t i = 0; i < crowd_size; i++)
+        crowd->children[i] = canopy_with_cancel(crowd->ctx);
+    return crowd;
+}
+
+static void crowd_end(struct crowd *crowd)
+{
+    for (size_t i = 0; i < crowd_size; i++)
+        canopy_end(crowd->children[i]);
+    canopy_end(crowd->ctx);
+    free(crowd);
+}
+
+/* Between a context's end and the claim of its callbacks join must not take them for armed. */
+static void join_once_it_is_done(struct crowd *crowd, canopy_callback *callback,
+                                 const atomic_uint *runs)
+{
+    assert_true(canopy_wait(crowd->ctx, now_ns() + SOON));
+    assert_int_equal(canopy_callback_join(callback), 0);
+    assert_int_equal(atomic_load(runs), 1);
+}
+
+TEST(p30_join_waits_as_soon_as_the_context_is_done)
+{
+    for (unsigned round = 0; round < 5; round++) {
+        struct crowd *crowd = crowd_new();
+        struct thread canceller;
+        canopy_callback callback;
+        atomic_uint runs = 0;
+
+        assert_int_equal(canopy_after_func(crowd->ctx, &callback, count_call, &runs), 0);
+        thread_start(&canceller, cancel_context, crowd->ctx);
+        join_once_it_is_done(crowd, &callback, &runs);
+        thread_join(&canceller);
+        crowd_end(crowd);
+    }
+}
+
+TEST(p30_join_waits_as_soon_as_the_context_has_expired)
+{
+    for (unsigned round = 0; round < 5; round++) {
+        struct crowd *crowd = crowd_new();
+        canopy_callback callback;
+        atomic_uint runs = 0;
+
+        assert_int_equal(canopy_after_func(crowd->ctx, &callback, count_call, &runs), 0);
+        canopy_set_deadline(crowd->ctx, now_ns() + MILLISECONDS(5));
+        join_once_it_is_done(crowd, &callback, &runs);
+        crowd_end(crowd);
+    }
+}
+
+struct looper {
+    canopy_loop loop;
+    canopy_ctx *ctx;
+    canopy_loop_callback callback;
+    atomic_uint runs;
+    atomic_bool added;
+};
+
+static void run_loop(void *arg)
+{
+    struct looper *looper = arg;
+    assert_int_equal(canopy_loop_init(&looper->loop, NULL), 0);
+    assert_int_equal(canopy_loop_after_func(looper->ctx, &looper->loop, &looper->callback,
+                                            count_call, &looper->runs),
+                     0);
+    atomic_store(&looper->added, true);
+    while (atomic_load(&looper->runs) == 0) {
+        assert_true(canopy_loop_run(&looper->loop, now_ns()) >= 0);
+        pause_ns(MICROSECONDS(10));
+    }
+    assert_int_equal(canopy_loop_close(&looper->loop), 0);
+}
+
+TEST(p30_join_waits_for_a_loop_as_soon_as_the_context_is_done)
+{
+    for (unsigned round = 0; round < 5; round++) {
+        struct crowd *crowd = crowd_new();
+        struct looper looper = {.ctx = crowd->ctx};
+        struct thread canceller, loop;
+
+        thread_start(&loop, run_loop, &looper);
+        assert_true(eventually(atomic_load(&looper.added), SOON));
+        thread_start(&canceller, cancel_context, crowd->ctx);
+        assert_true(canopy_wait(crowd->ctx, now_ns() + SOON));
+        assert_int_equal(canopy_loop_callback_join(&looper.callback), 0);
+        assert_int_equal(atomic_load(&looper.runs), 1);
+        thread_join(&canceller);
+        thread_join(&loop);
+        crowd_end(crowd);
+    }
 }
 
 struct joiner {
