@@ -45,6 +45,21 @@ bool inbox_sleep(struct inbox *inbox)
                            seen == INBOX_ASLEEP);
 }
 
+bool inbox_awake(struct inbox *inbox)
+{
+    if (!(u32_load_relaxed(&inbox->state) & INBOX_ASLEEP)) /* which only the owner sets */
+        return false;
+    if (u32_fetch_add_acq_rel(&inbox->state, -INBOX_ASLEEP) & INBOX_POSTED) /* N4: with N1 */
+        inbox->unread++;
+    return true;
+}
+
+void inbox_sleep_on(struct inbox *inbox)
+{
+    u32_exchange_acq_rel(&inbox->state, INBOX_ASLEEP | INBOX_POSTED); /* N1, then N2 */
+    eventfd_raise(inbox->fd);
+}
+
 void inbox_gather(struct inbox *inbox)
 {
     struct handoff_node *list = handoff_take_all(&inbox->foreign), *last = list;
@@ -59,8 +74,7 @@ void inbox_gather(struct inbox *inbox)
 
 struct handoff_node *inbox_open(struct inbox *inbox)
 {
-    if (u32_exchange_acq_rel(&inbox->state, 0) == (INBOX_ASLEEP | INBOX_POSTED)) /* N3: with N1 */
-        inbox->unread++;
+    u32_exchange_acq_rel(&inbox->state, 0); /* N3: with N1 */
     if (inbox->unread)
         inbox->unread -= eventfd_clear(inbox->fd);
     inbox_gather(inbox);

@@ -7,13 +7,14 @@
  *     (0) awake ──N2──► ASLEEP ──post──► ASLEEP | POSTED    here the fd is written
  *      │ └───────post──► POSTED                             any number of posts later
  *      └─inbox_await──► AWAITED ──post──► AWAITED | POSTED  here the word is woken
- *     N3 leads from each of them back to (0).
+ *     N4 takes ASLEEP away, N3 leads from all that is then left back to (0).
  *
  *   N1 post: push onto `foreign`, then set POSTED by a compare-and-swap.
  *   N2 sleep: a compare-and-swap from 0 to ASLEEP, which fails once POSTED is set.
  *   N3 open: an exchange to 0, then take all of `foreign`.
+ *   N4 awake: ASLEEP is taken off. What was posted stays posted.
  *
- *   All three are read-modify-writes of one word, so they have an order, and each
+ *   All four are read-modify-writes of one word, so they have an order, and each
  *   sees the one before; acq_rel is enough. A post before N2 keeps the owner from
  *   sleeping, one after it finds ASLEEP and writes the fd. N3 reads what N1 wrote,
  *   or something later: so what was pushed before is there to be taken. A deadline
@@ -24,6 +25,12 @@
  *   only after the owner has woken for another reason, slept again, and been written
  *   to by another post. So the owner counts what is to come, and reads for as long as
  *   less has: an fd that is left readable would wake it over and over.
+ *
+ *   The library cannot see the owner's sleep, only that it has asked for how long. From
+ *   then on, until N4, it may be at any point between the answer and the end of the
+ *   poll: what the owner posts itself may come after its last look as well, and is
+ *   written to the fd like anybody else's. A host whose handlers run between the two
+ *   knows better, and says so (canopy_loop_awake).
  *
  *   The owner's wait in the library goes from (0) to AWAITED as N2 goes to ASLEEP: the
  *   compare-and-swap fails once POSTED is set, and a post after it wakes the word.
@@ -96,7 +103,16 @@ void inbox_post(struct inbox *inbox);
 /* N2. From now on a post writes the fd; false: there is something in it. */
 bool inbox_sleep(struct inbox *inbox);
 
-/* N3. Awake: everything in it, oldest first. */
+/* N4. From now on no post writes the fd: whether it was asleep. */
+bool inbox_awake(struct inbox *inbox);
+
+/*
+ * Back to sleep, for who was woken only to look into it. The host knows nothing of that,
+ * and finds the fd readable: what was posted may have been for its next run.
+ */
+void inbox_sleep_on(struct inbox *inbox);
+
+/* N3, when awake. Everything in it, oldest first. */
 struct handoff_node *inbox_open(struct inbox *inbox);
 
 /* Waits for a post since the last inbox_open. */

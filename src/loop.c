@@ -201,6 +201,15 @@ int64_t canopy_loop_timeout_ns(canopy_loop *loop, int64_t now_ns)
     return sleep_ns;
 }
 
+int canopy_loop_awake(canopy_loop *loop)
+{
+    struct canopy_loop_state *state;
+    int err = loop_enter(loop, &state);
+    if (!err)
+        inbox_awake(&state->inbox);
+    return err;
+}
+
 int canopy_loop_tell_time(canopy_loop *loop, int64_t now_ns)
 {
     struct canopy_loop_state *state;
@@ -247,6 +256,7 @@ int canopy_loop_run(canopy_loop *loop, int64_t now_ns)
         return -EDEADLK;
     turn.loop->turn = &turn;
     turn.end.canopy_next = NULL;
+    inbox_awake(&turn.loop->inbox);
     pthread_cleanup_push(turn_end, &turn); /* a callback may end its thread */
     if (turn.loop->root)
         canopy_root_advance(turn.loop->root, now_ns, NULL); /* callbacks in place run here */
@@ -314,10 +324,15 @@ bool canopy_loop_callback_stop(canopy_loop_callback *cb)
     struct canopy_loop_state *loop = loop_of(record);
     if (inbox_is_inherited(&loop->inbox))
         return false; /* claimed before the fork, by a thread that may be gone */
-    collect(loop);
-    while (!cb->canopy_next) {
-        inbox_await(&loop->inbox);
+    if (!cb->canopy_next) {
+        bool was_asleep = inbox_awake(&loop->inbox);
         collect(loop);
+        while (!cb->canopy_next) {
+            inbox_await(&loop->inbox);
+            collect(loop);
+        }
+        if (was_asleep)
+            inbox_sleep_on(&loop->inbox);
     }
     ready_remove(loop, cb);
     record_finish(record);

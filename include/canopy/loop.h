@@ -95,9 +95,11 @@ CANOPY_API int canopy_loop_fd(const canopy_loop *loop);
 /*
  * How long the loop may sleep from `now_ns` on: nanoseconds, 0 when there is
  * something to run, CANOPY_NEVER when nothing is pending. Ask before each sleep:
- * unless the answer is 0 the loop counts as asleep until its next run, and a
- * callback or an earlier deadline makes its fd readable. It may be shorter than
- * needed, never longer. Or a negative errno. On the loop's thread; wait-free.
+ * unless the answer is 0 the loop counts as asleep until its next run, or until it says
+ * that it is awake, and a callback or an earlier deadline makes its fd readable, also
+ * one that comes of what its own thread does, which may have asked and not begun to
+ * sleep (see canopy_loop_awake). It may be shorter than needed, never longer. Or a
+ * negative errno. On the loop's thread; wait-free.
  */
 CANOPY_API int64_t canopy_loop_timeout_ns(canopy_loop *loop, int64_t now_ns);
 
@@ -125,6 +127,16 @@ static inline int canopy_loop_timeout_ms(int64_t timeout_ns)
  * On the loop's thread.
  */
 CANOPY_API int canopy_loop_run(canopy_loop *loop, int64_t now_ns);
+
+/*
+ * Says that the loop does not sleep, so that its fd need not be written: for handlers
+ * that run between canopy_loop_timeout_ns and canopy_loop_run, where what they cancel
+ * and which deadlines they make would each time wake the very thread that does so. Ask
+ * canopy_loop_timeout_ns anew before the next sleep. So in a host without a hook for
+ * that moment: awake as a handler begins, timeout_ns as it ends, and its timer moved
+ * if that is sooner. 0, also when it counts as awake. On the loop's thread; wait-free.
+ */
+CANOPY_API int canopy_loop_awake(canopy_loop *loop);
 
 /*
  * Tells the loop the time and runs nothing: timeouts count from it. For loops whose

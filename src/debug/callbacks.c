@@ -24,6 +24,7 @@ CORE(group_go);
 CORE(group_init);
 CORE(group_wait);
 CORE(loop_after_func);
+CORE(loop_awake);
 CORE(loop_callback_drop);
 CORE(loop_callback_join);
 CORE(loop_callback_stop);
@@ -271,6 +272,11 @@ int64_t canopy_loop_timeout_ns(canopy_loop *loop, int64_t now_ns)
 int canopy_loop_run(canopy_loop *loop, int64_t now_ns)
 {
     return core_loop_run(loop, now_ns);
+}
+
+int canopy_loop_awake(canopy_loop *loop)
+{
+    return core_loop_awake(loop);
 }
 
 int canopy_loop_tell_time(canopy_loop *loop, int64_t now_ns)

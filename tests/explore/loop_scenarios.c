@@ -79,6 +79,35 @@ static void sleeps_and_stops(void)
     stops_and_closes();
 }
 
+/* The host has no hook before its sleep: what its handlers do lies between asking and it. */
+static void handles_a_stop_and_sleeps(void)
+{
+    int64_t sleep_ns = canopy_loop_timeout_ns(&loop, 0);
+    CHECK(canopy_loop_callback_stop(&records[0]));
+    if (sleep_ns != 0)
+        while (!scenario_fd_is_readable(canopy_loop_fd(&loop)))
+            explore_nanosleep(NULL, NULL);
+    CHECK(canopy_loop_run(&loop, 0) >= 0);
+    while (runs == 0)
+        turns();
+    CHECK(canopy_loop_callback_stop(&records[0]) == false);
+    CHECK(canopy_loop_close(&loop) == 0);
+}
+
+/* Its handlers say that they are awake, and ask again as they end. */
+static void turns_awake(void)
+{
+    while (runs < 2) {
+        canopy_loop_timeout_ns(&loop, 0);
+        CHECK(canopy_loop_awake(&loop) == 0);
+        turns();
+    }
+    canopy_loop_timeout_ns(&loop, 0); /* a write that came late wakes it for nothing, and once */
+    CHECK(canopy_loop_awake(&loop) == 0);
+    CHECK(canopy_loop_run(&loop, 0) == 0);
+    CHECK(canopy_loop_close(&loop) == 0);
+}
+
 static void stops_elsewhere(void)
 {
     if (canopy_loop_callback_stop(&records[0])) {
@@ -219,6 +248,24 @@ SCENARIO(loop_stop_of_one_that_slept_beside_cancel)
     before(opens_and_adds);
     beside(sleeps_and_stops, cancels_top, NULL);
     CHECK(runs == 0);
+    end();
+}
+
+SCENARIO(loop_stop_in_a_handler_beside_cancel_of_two)
+{
+    make();
+    before(opens_and_adds_both);
+    beside(handles_a_stop_and_sleeps, cancels_top, NULL);
+    CHECK(runs == 1);
+    end();
+}
+
+SCENARIO(loop_awake_beside_two_cancels)
+{
+    make();
+    before(opens_and_adds_both);
+    beside(turns_awake, cancels_first, cancels_second, NULL);
+    CHECK(runs == 2);
     end();
 }
 

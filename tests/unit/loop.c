@@ -414,6 +414,7 @@ static void misuse_elsewhere(void *arg)
     struct looped *l = arg;
     assert_int_equal(canopy_loop_run(&l->loop, 0), -EPERM);
     assert_int_equal(canopy_loop_timeout_ns(&l->loop, 0), -EPERM);
+    assert_int_equal(canopy_loop_awake(&l->loop), -EPERM);
     assert_int_equal(canopy_loop_tell_time(&l->loop, 0), -EPERM);
     assert_int_equal(canopy_loop_close(&l->loop), -EPERM);
 }
@@ -434,6 +435,8 @@ TEST(loop_refuses_bad_input_and_changes_nothing)
     assert_int_equal(canopy_loop_close(NULL), -EINVAL);
     assert_int_equal(canopy_loop_fd(NULL), -EINVAL);
     assert_int_equal(canopy_loop_timeout_ns(NULL, 0), -EINVAL);
+    assert_int_equal(canopy_loop_awake(NULL), -EINVAL);
+    assert_int_equal(canopy_loop_awake(&other), -EINVAL);
     assert_int_equal(canopy_loop_after_func(NULL, &l.loop, &cb, note, &seen), -EINVAL);
     assert_int_equal(canopy_loop_after_func(ctx, NULL, &cb, note, &seen), -EINVAL);
     assert_int_equal(canopy_loop_after_func(ctx, &l.loop, NULL, note, &seen), -EINVAL);
