@@ -5,11 +5,14 @@
 
 #include <errno.h>
 #include <linux/membarrier.h>
+#include <sched.h>
 #include <signal.h>
+#include <string.h>
 
 pthread_mutex_t library_lock = PTHREAD_MUTEX_INITIALIZER;
 __thread char thread_marker __attribute__((tls_model("initial-exec")));
 __thread bool thread_is_library __attribute__((tls_model("initial-exec")));
+__thread bool thread_is_worker __attribute__((tls_model("initial-exec")));
 atomic_u32 fork_generation;
 
 bool fence_is_asymmetric;
@@ -48,53 +51,95 @@ uint64_t eventfd_clear(int fd)
 /* Not by syscall: sanitizers keep account of fds. */
 void fd_close(int fd)
 {
-    int saved_errno = errno, cancelable;
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelable);
+    int saved_errno = errno, cancelable = cancellation_hold();
     close(fd);
-    pthread_setcancelstate(cancelable, NULL);
+    cancellation_restore(cancelable);
     errno = saved_errno;
 }
 
-struct start {
-    void *(*run)(void *);
-    const char *name;
-    uint64_t self;
-    atomic_u32 taken;
-};
+/* ------------------------------------------------------------------ our threads */
+
+/* What a thread has that nobody has treated specially; read when the library is loaded. */
+static struct {
+    sigset_t mask;
+    /* More CPUs than the kernel can be built for, which is more than a cpu_set_t has room for. */
+    cpu_set_t cpus[8];
+    bool has_cpus;
+} ordinary;
+
+/* The mask of our threads, as the kernel tells it. */
+static sigset_t blocked;
+
+void threads_init(void)
+{
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &ordinary.mask);
+    pthread_sigmask(SIG_SETMASK, &ordinary.mask, &blocked);
+    ordinary.has_cpus = sched_getaffinity(0, sizeof ordinary.cpus, ordinary.cpus) == 0;
+}
 
 static void *thread_main(void *arg)
 {
-    struct start *start = arg;
-    void *(*run)(void *) = start->run;
-    pthread_setname_np(pthread_self(), start->name);
-    thread_is_library = true;
-    start->self = thread_self();
-    /* Pairs with thread_start's wait: after this, `start` is gone. */
-    u32_exchange_acq_rel(&start->taken, 1);
-    futex_wake_all(&start->taken);
-    return run(NULL);
+    const struct thread_role *role = arg;
+    pthread_setname_np(pthread_self(), role->name);
+    thread_is_library = !role->runs_user_code;
+    thread_is_worker = role->runs_user_code;
+    role->run();
+    return NULL;
 }
 
-int thread_start(void *(*run)(void *), const char *name, uint64_t *self)
+/* Detached, and unless `inherit` of the ordinary policy. */
+static int create(pthread_t *thread, const struct thread_role *role, bool inherit)
 {
-    /* On the stack of the starter, who waits until it was read: no allocation to fail. */
-    struct start start = {.run = run, .name = name};
-    sigset_t all, before;
     pthread_attr_t attr;
-    pthread_t thread;
-    sigfillset(&all);
     int err = pthread_attr_init(&attr);
     if (err)
         return err;
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    if (!inherit) {
+        struct sched_param none = {0};
+        pthread_attr_setinheritsched(&attr, PTHREAD_EXPLICIT_SCHED);
+        pthread_attr_setschedpolicy(&attr, SCHED_OTHER);
+        pthread_attr_setschedparam(&attr, &none);
+    }
+    err = pthread_create(thread, &attr, thread_main, (void *)(uintptr_t)role);
+    pthread_attr_destroy(&attr);
+    return err;
+}
+
+int thread_start(const struct thread_role *role)
+{
+    sigset_t all, before;
+    pthread_t thread;
+    int cancelable = cancellation_hold();
+    sigfillset(&all);
     /* A thread inherits the mask of its creator; the creator gets its own back. */
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    err = pthread_create(&thread, &attr, thread_main, &start);
+    int err = create(&thread, role, false);
+    /* From SCHED_IDLE nobody gets away without a privilege, and a sandbox may refuse any. */
+    if (err == EPERM || err == EINVAL || err == ENOSYS)
+        err = create(&thread, role, true);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attr);
-    while (!err && !u32_load_acquire(&start.taken))
-        futex_wait(&start.taken.value, 0, CANOPY_NEVER);
-    if (self)
-        *self = start.self;
+    /*
+     * By the creator, since on the creator's CPU it might not come to run. The process may
+     * have been confined since: then it stays where it is.
+     */
+    if (!err && ordinary.has_cpus)
+        pthread_setaffinity_np(thread, sizeof ordinary.cpus, ordinary.cpus);
+    cancellation_restore(cancelable);
     return err;
+}
+
+void threads_fork_child(void)
+{
+    sigset_t now;
+    if (!thread_is_library && !thread_is_worker)
+        return;
+    thread_is_library = thread_is_worker = false;
+    /* The static one has zeros behind what the kernel writes. */
+    memset(&now, 0, sizeof now);
+    pthread_sigmask(SIG_SETMASK, NULL, &now);
+    if (memcmp(&now, &blocked, sizeof now) == 0)
+        pthread_sigmask(SIG_SETMASK, &ordinary.mask, NULL);
 }

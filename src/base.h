@@ -48,6 +48,23 @@ static inline int64_t clock_now_ns(void)
     return clock_read_ns(CLOCK_MONOTONIC);
 }
 
+/*
+ * Around every call that may be a point at which a thread is cancelled (open, close,
+ * nanosleep, pthread_join and the like; not mutexes, sigaction, mmap, pthread_create, or
+ * what goes by syscall): its end there would leave a lock taken or a step half done.
+ */
+static inline int cancellation_hold(void)
+{
+    int cancelable;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelable);
+    return cancelable;
+}
+
+static inline void cancellation_restore(int cancelable)
+{
+    pthread_setcancelstate(cancelable, NULL);
+}
+
 #ifdef CANOPY_TSAN
 /*
  * ThreadSanitizer holds signals back until a call that it intercepts, which
@@ -56,10 +73,9 @@ static inline int64_t clock_now_ns(void)
 static inline int64_t tsan_signal_point(int64_t until_ns)
 {
     struct timespec moment = {0, 1};
-    int cancelable;
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelable);
+    int cancelable = cancellation_hold();
     nanosleep(&moment, NULL);
-    pthread_setcancelstate(cancelable, NULL);
+    cancellation_restore(cancelable);
     int64_t soon_ns = clock_now_ns() + NS_PER_SECOND / 20;
     return until_ns < soon_ns ? until_ns : soon_ns;
 }
@@ -140,14 +156,45 @@ static inline uint64_t thread_self(void)
     return (uint64_t)(uintptr_t)&thread_marker;
 }
 
-/*
- * Starts a detached library thread, named, with all signals blocked: 0 or an
- * errno. `*self` (unless NULL) receives its thread_self.
- */
-int thread_start(void *(*run)(void *), const char *name, uint64_t *self);
+/* One of the library's threads. Static, since a thread reads it when it gets to run. */
+struct thread_role {
+    const char *name;
+    void (*run)(void); /* does not return */
+    bool runs_user_code;
+};
 
-/* True on a thread that thread_start made: it runs no user code of its own accord. */
+/*
+ * Starts a thread, and no thread of ours is started otherwise: 0 or an errno. It may be
+ * called under a lock: it does not wait for the thread to run. Whoever starts it, the
+ * thread is detached, blocks all signals, has the ordinary policy (SCHED_OTHER) and the
+ * CPUs that the process had when the library was loaded, and a stack of the size that
+ * the process gives all its threads, since code of the user's may run on it: callbacks,
+ * destructors, hooks of an allocator.
+ */
+int thread_start(const struct thread_role *role);
+
+/* When the library is loaded: what is ordinary. */
+void threads_init(void);
+
+/*
+ * After a fork by one of our threads, from a callback or a hook: it is the child's only
+ * one, no longer ours, and if user code left the mask as it was, an ordinary mask serves
+ * it and what it executes better than one that blocks everything.
+ */
+void threads_fork_child(void);
+
+/* True on a thread of ours that runs no user code of its own accord. */
 extern __thread bool thread_is_library __attribute__((tls_model("initial-exec")));
+
+/* True on the one that does, the worker (worker.h). */
+extern __thread bool thread_is_worker __attribute__((tls_model("initial-exec")));
+
+/* Who is to run a callback: a thread, by its thread_self, or the worker, started or not. */
+#define RUNNER_WORKER UINT64_C(1)
+static inline bool runner_is_self(uint64_t runner)
+{
+    return runner == thread_self() || (runner == RUNNER_WORKER && thread_is_worker);
+}
 
 /* Wires the layers together on first use: 0 or an errno. In init.c. */
 int library_init(void);

@@ -376,7 +376,7 @@ int canopy_callback_join(canopy_callback *record)
         }
         if (phase != RECORD_BOUND && phase != RECORD_CLAIMED)
             return 0;
-        if (phase == RECORD_CLAIMED && u64_load_relaxed(record_runner(record)) == thread_self())
+        if (phase == RECORD_CLAIMED && runner_is_self(u64_load_relaxed(record_runner(record))))
             return -EDEADLK;
         if (!(word & RECORD_AWAITED) && !u32_cas_acq_rel(state, &word, word | RECORD_AWAITED))
             continue;

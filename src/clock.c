@@ -64,15 +64,14 @@ static int64_t expire_all(int64_t now_ns, struct pass *pass)
     return next_ns;
 }
 
-static void *clock_main(void *unused)
+static void clock_main(void)
 {
-    (void)unused;
     /* The kernel's default would add 50 us to every sleep. */
     prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
     for (int64_t now_ns = 0, next_ns = CANOPY_NEVER;;) {
         struct pass pass;
         uint32_t seen = u32_load_acquire(&kicks);
-        pass_init(&pass, worker_self());
+        pass_init(&pass, RUNNER_WORKER);
         if (clock_poll_signals)
             clock_poll_signals(&pass);
         if (next_ns > now_ns) /* else there is something left */
@@ -87,19 +86,19 @@ static void *clock_main(void *unused)
         int64_t rested_ns = clock_now_ns() + PAUSE_NS;
         futex_wait(&kicks.value, seen, next_ns > rested_ns ? next_ns : rested_ns);
     }
-    return NULL;
 }
 
 int clock_start(void)
 {
     if (!rcu_ready() || library_init() != 0)
         return EAGAIN;
+    static const struct thread_role role = {.name = "canopy-clock", .run = clock_main};
     pthread_mutex_lock(&library_lock);
     int err = 0;
     if (!u32_load_relaxed(&clock_started)) {
         err = worker_start_locked();
         if (!err)
-            err = thread_start(clock_main, "canopy-clock", NULL);
+            err = thread_start(&role);
         if (!err)
             u32_store_release(&clock_started, 1);
     }

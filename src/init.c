@@ -6,6 +6,8 @@
  * and start again when needed; inherited memory is told by its generation and
  * never armed, written to an fd, or reused.
  */
+#include <stdlib.h>
+
 #include "clock.h"
 #include "merge.h"
 #include "park.h"
@@ -35,39 +37,74 @@ static void fork_parent(void)
     rcu_fork_parent();
 }
 
+static atomic_u32 initialised;
+
 static void fork_child(void)
 {
+    signals_fork_child(); /* while all signals are blocked, which rcu_fork_child ends */
     rcu_fork_child();
+    threads_fork_child();
     u32_fetch_add_relaxed(&fork_generation, 1);
-    fence_init();
-    pool_fork_child();
-    park_fork_child();
-    worker_fork_child();
-    clock_fork_child();
-    signals_fork_child();
+    if (u32_load_relaxed(&initialised)) {
+        fence_init();
+        pool_fork_child();
+        park_fork_child();
+        worker_fork_child();
+        clock_fork_child();
+    }
     fork_release();
+}
+
+static bool fork_is_handled;
+
+static int handle_fork(void)
+{
+    int err = fork_is_handled ? 0 : pthread_atfork(fork_prepare, fork_parent, fork_child);
+    fork_is_handled = !err;
+    return err;
+}
+
+/*
+ * Handlers of a fork run before it in the reverse order of their registration, after it
+ * in order. Ours take locks from one to the other, so whoever registered earlier and
+ * uses canopy would meet them taken: we are first, ahead of what has no priority in a
+ * program that has the library in it. The allocator alone is to be earlier: we allocate
+ * with locks held (a thread's start), so its locks must be the last that are taken. What
+ * registers with its first allocation does so now; a compiler does not see this one,
+ * nor does who puts another function in malloc's place for this file.
+ */
+__attribute__((constructor(101))) static void load(void)
+{
+    void *volatile first = (malloc)(1);
+    (free)(first);
+    threads_init();
+    handle_fork(); /* or with the first use, which can say that it fails */
+}
+
+static int initialise(void)
+{
+    int err = handle_fork();
+    if (err)
+        return err;
+    fence_init();
+    ticks_init();
+    pool_init();
+    ctx_init();
+    merge_init();
+    worker_init();
+    signals_init();
+    u32_store_release(&initialised, 1);
+    return 0;
 }
 
 int library_init(void)
 {
-    static atomic_u32 initialised;
     if (likely(u32_load_acquire(&initialised)))
         return 0;
-    int err = 0;
+    int cancelable = cancellation_hold(); /* files are read */
     pthread_mutex_lock(&library_lock);
-    if (!u32_load_relaxed(&initialised)) {
-        err = pthread_atfork(fork_prepare, fork_parent, fork_child);
-        if (!err) {
-            fence_init();
-            ticks_init();
-            pool_init();
-            ctx_init();
-            merge_init();
-            worker_init();
-            signals_init();
-            u32_store_release(&initialised, 1);
-        }
-    }
+    int err = u32_load_relaxed(&initialised) ? 0 : initialise();
     pthread_mutex_unlock(&library_lock);
+    cancellation_restore(cancelable);
     return err;
 }

@@ -136,11 +136,9 @@ bool rcu_thread_ready(void)
 void rcu_wait(void)
 {
     uint64_t seq = grace_begin();
-    int cancelable;
-    /* It polls, with a lock held: no point at which this thread may be cancelled. */
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelable);
+    int cancelable = cancellation_hold(); /* it polls, with a lock held */
     urcu_bp_synchronize_rcu();
-    pthread_setcancelstate(cancelable, NULL);
+    cancellation_restore(cancelable);
     grace_end(seq);
 }
 
@@ -205,9 +203,8 @@ static void reclaim_pass(void)
     futex_wake_all(&reclaimed);
 }
 
-static void *reclaimer_main(void *arg)
+static void reclaimer_main(void)
 {
-    (void)arg;
     struct timespec gather = {0, GATHER_NS};
     for (;;) {
         uint32_t done = u32_load_relaxed(&reclaimed);
@@ -216,16 +213,15 @@ static void *reclaimer_main(void *arg)
         nanosleep(&gather, NULL);
         reclaim_pass();
     }
-    return NULL;
 }
 
 bool rcu_ready(void)
 {
+    static const struct thread_role role = {.name = "canopy-reclaim", .run = reclaimer_main};
     if (likely(u32_load_acquire(&reclaimer) == RECLAIMER_THREAD))
         return true;
     pthread_mutex_lock(&library_lock);
-    if (u32_load_acquire(&reclaimer) == RECLAIMER_NONE &&
-        thread_start(reclaimer_main, "canopy-reclaim", NULL) == 0)
+    if (u32_load_acquire(&reclaimer) == RECLAIMER_NONE && thread_start(&role) == 0)
         u32_store_release(&reclaimer, RECLAIMER_THREAD);
     bool ready = u32_load_relaxed(&reclaimer) == RECLAIMER_THREAD;
     pthread_mutex_unlock(&library_lock);

@@ -10,7 +10,7 @@
 static struct handoff callbacks;
 static struct handoff endings;
 static atomic_u32 advance;
-static atomic_u64 self;
+static bool is_started; /* under library_lock */
 
 /* What the worker has taken, oldest first. */
 static struct backlog {
@@ -76,27 +76,18 @@ static void work(void *unused)
     pthread_cleanup_pop(0);
 }
 
-static void *worker_main(void *unused)
+static void worker_main(void)
 {
-    thread_is_library = false; /* user code may run here */
-    work(unused);
-    return NULL;
+    work(NULL);
 }
 
 int worker_start_locked(void)
 {
-    uint64_t id;
-    if (u64_load_relaxed(&self))
-        return 0;
-    int err = thread_start(worker_main, "canopy-worker", &id);
-    if (!err)
-        u64_store_release(&self, id);
+    static const struct thread_role role = {
+        .name = "canopy-worker", .run = worker_main, .runs_user_code = true};
+    int err = is_started ? 0 : thread_start(&role);
+    is_started = !err;
     return err;
-}
-
-uint64_t worker_self(void)
-{
-    return u64_load_acquire(&self);
 }
 
 static void wake(void)
@@ -145,5 +136,5 @@ void worker_fork_child(void)
     callbacks = (struct handoff){0};
     endings = (struct handoff){0};
     backlog = (struct backlog){0};
-    u64_store_relaxed(&self, 0);
+    is_started = false;
 }

@@ -8,11 +8,8 @@
 
 #include "callback.h"
 
-/* Sees that it runs: 0 or an errno. Under library_lock. */
+/* Sees that it is started: 0 or an errno. Under library_lock. */
 int worker_start_locked(void);
-
-/* thread_self of it, 0 while it does not run: who will run what worker_push takes. */
-uint64_t worker_self(void);
 
 /*
  * Hands a claimed callback over, and has the worker run all that were: one wake for

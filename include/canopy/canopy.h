@@ -18,6 +18,26 @@
  *    alive. Threads need no registration. Unless said otherwise a call is
  *    lock-free, apart from the memory allocator.
  *  - No call aborts, prints, or holds a lock while code of the caller runs.
+ *  - The library has up to three threads. canopy-reclaim, which gives memory back that
+ *    others may have been looking at, starts with the first child of a context that is
+ *    not background; canopy-clock, which ends what is due and what signals end, with the
+ *    first deadline of the library's clock or the first canopy_with_signals; with it
+ *    canopy-worker, which runs what is the user's: callbacks at expiry and of signals,
+ *    destructors of what the other two let go. Once started they stay, asleep while there
+ *    is nothing to do. Nobody waits for one to start. They block all signals, and whoever
+ *    starts them, they have the policy SCHED_OTHER (from a thread of SCHED_IDLE where the
+ *    kernel lets them) and all CPUs that the process had when the library was loaded.
+ *  - A child that such code forks on one of them has the signal mask that the process had
+ *    when the library was loaded. posix_spawn, vfork, system and popen run no handler of
+ *    a fork, so what is launched by them there blocks all signals, SIGTERM too, unless
+ *    told otherwise: with `sigset_t none; sigemptyset(&none);` in an attribute of
+ *    posix_spawn, posix_spawnattr_setsigmask(&attr, &none) and the flag
+ *    POSIX_SPAWN_SETSIGMASK; else pthread_sigmask(SIG_SETMASK, &none, &before) ahead of
+ *    it, and `before` put back after it.
+ *  - No call is a point at which a thread is cancelled, but for what code of the caller
+ *    does in it.
+ *  - Handlers of a fork (pthread_atfork) may use canopy, unless they were registered
+ *    before the library was loaded.
  *  - The compiler warns where a result is dropped that is a handle, or whose error
  *    leaves something undone (CANOPY_MUST_USE), and of a NULL where a call has no
  *    error to answer it with (CANOPY_NONNULL). A library built with

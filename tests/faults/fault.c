@@ -19,7 +19,10 @@ static struct {
     atomic_size_t calls;
     atomic_size_t from; /* 0: none */
     atomic_size_t count;
-} plans[FAULT_COUNT];
+} plans[FAULT_COUNT] = {
+    /* As the library is loaded: so the first use is what registers, and can be refused. */
+    [FAULT_ATFORK] = {.from = 1, .count = 1},
+};
 
 static atomic_size_t live_blocks;
 
@@ -36,6 +39,7 @@ static const char *const thread_names[FAULT_THREADS] = {
 
 static __thread enum fault_thread self = FAULT_NO_THREAD;
 static atomic_llong clock_lag_ns;
+static atomic_bool holds_starts;
 
 void fault_plan(enum fault fault, size_t from, size_t count)
 {
@@ -182,7 +186,14 @@ int __wrap_pthread_setname_np(pthread_t thread, const char *name)
     for (unsigned i = 0; i < FAULT_THREADS; i++)
         if (pthread_equal(thread, pthread_self()) && strcmp(name, thread_names[i]) == 0)
             self = i;
+    while (self != FAULT_NO_THREAD && atomic_load(&holds_starts))
+        sched_yield();
     return __real_pthread_setname_np(thread, name);
+}
+
+void fault_hold_starts(bool hold)
+{
+    atomic_store(&holds_starts, hold);
 }
 
 void fault_hold(enum fault_thread thread)

@@ -52,6 +52,9 @@ enum fault_thread { FAULT_CLOCK, FAULT_RECLAIMER, FAULT_WORKER, FAULT_THREADS, F
 void fault_hold(enum fault_thread thread);
 void fault_let_go(enum fault_thread thread);
 
+/* While true, threads of the library do not get beyond their first steps. */
+void fault_hold_starts(bool hold);
+
 /* True while the thread stands still. */
 bool fault_is_held(enum fault_thread thread);
 

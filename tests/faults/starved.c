@@ -4,6 +4,8 @@
  */
 #include "scene.h"
 
+#include <signal.h>
+
 static const canopy_cause upper = {-ETIMEDOUT, "the upper deadline", __FILE__, __LINE__};
 static const canopy_cause lower = {-ETIMEDOUT, "the lower deadline", __FILE__, __LINE__};
 static const canopy_cause stop = {-ECANCELED, "stopped", __FILE__, __LINE__};
@@ -274,4 +276,41 @@ TEST(deadline_set_before_a_clock_can_start)
     canopy_end(child);
     canopy_end(ctx);
     fixture_close(&fixture);
+}
+
+/* ------------------------------------------------------------- that do not begin */
+
+static void make_first_context(void *arg)
+{
+    canopy_ctx *ctx = canopy_with_cancel(canopy_background());
+    assert_non_null(ctx);
+    canopy_end(ctx);
+    count_call(arg);
+}
+
+/* Neither who starts a thread nor who needs the same lock waits for it to run. */
+TEST(nobody_waits_for_a_thread_of_the_library_to_begin)
+{
+    const int number = SIGUSR1;
+    atomic_uint runs = 0, made = 0;
+    canopy_callback callback;
+    struct thread other;
+    fault_hold_starts(true);
+    canopy_ctx *parent = canopy_with_cancel(canopy_background());
+    canopy_ctx *child = canopy_with_cancel(parent);
+    canopy_ctx *timed = canopy_with_timeout(child, MILLISECONDS(1));
+    canopy_ctx *signalled = canopy_with_signals(child, &number, 1);
+    assert_true(timed && signalled);
+    assert_int_equal(canopy_after_func(timed, &callback, count_call, &runs), 0);
+    thread_start(&other, make_first_context, &made);
+    thread_join(&other);
+    assert_int_equal(atomic_load(&made), 1);
+    fault_hold_starts(false);
+    assert_true(canopy_wait(timed, now_ns() + SOON));
+    assert_true(eventually(atomic_load(&runs) == 1, SOON));
+    assert_int_equal(canopy_callback_join(&callback), 0);
+    canopy_end(signalled);
+    canopy_end(timed);
+    canopy_end(child);
+    canopy_end(parent);
 }

@@ -525,3 +525,99 @@ TEST(p40_fork_beside_grace_periods_does_not_deadlock)
     thread_join(&threads[0]);
     thread_join(&threads[1]);
 }
+
+/* ----------------------------------------------------------- handlers of others */
+
+static canopy_ctx *of_the_host;
+static atomic_uint handled;
+
+static void host_handles(void)
+{
+    canopy_ctx *ctx = canopy_with_cancel(of_the_host);
+    require(ctx && canopy_cancel(ctx));
+    canopy_release(ctx);
+    canopy_ctx *root = canopy_root_new(NULL); /* which goes on the list of all */
+    require(root && eventually(canopy_root_free(root) == 0, SOON));
+    count_call(&handled);
+}
+
+/* A host that registers its own before it uses contexts: those are around ours. */
+TEST(p40_fork_handlers_registered_before_the_first_use_may_use_contexts)
+{
+    assert_int_equal(pthread_atfork(host_handles, host_handles, host_handles), 0);
+    of_the_host = canopy_with_cancel(canopy_background());
+    canopy_end(canopy_with_timeout(of_the_host, HOURS(1)));
+    in_child(use_everything, NULL);
+    assert_int_equal(atomic_load(&handled), 2);
+    use_everything(NULL);
+    canopy_end(of_the_host);
+}
+
+/* ------------------------------------------------------- from a thread of ours */
+
+struct launch {
+    pid_t child;
+    bool changes_mask;
+    atomic_bool launched;
+};
+
+static void launch_one(void *arg)
+{
+    struct launch *launch = arg;
+    sigset_t mask;
+    sigemptyset(&mask);
+    sigaddset(&mask, SIGHUP);
+    if (launch->changes_mask)
+        pthread_sigmask(SIG_SETMASK, &mask, NULL);
+    launch->child = fork();
+    if (launch->child == 0) {
+        pthread_sigmask(SIG_SETMASK, NULL, &mask);
+        require(!sigismember(&mask, SIGTERM));
+        require(sigismember(&mask, SIGHUP) == launch->changes_mask);
+        use_everything(NULL);
+        _exit(0);
+    }
+    atomic_store(&launch->launched, true);
+}
+
+static const canopy_key launching = {"launching", launch_one};
+
+static void assert_launched(struct launch *launch)
+{
+    assert_true(eventually(atomic_load(&launch->launched), SOON));
+    child_end(launch->child);
+}
+
+/* A child of a library thread, which blocks all signals, can be told to end all the same. */
+TEST(p40_a_child_launched_at_expiry_does_not_block_signals)
+{
+    struct launch launches[2] = {{0}, {.changes_mask = true}};
+    for (unsigned i = 0; i < 2; i++) {
+        canopy_callback callback;
+        canopy_ctx *ctx = canopy_with_timeout(canopy_background(), MILLISECONDS(5));
+        assert_int_equal(canopy_after_func(ctx, &callback, launch_one, &launches[i]), 0);
+        assert_launched(&launches[i]);
+        assert_int_equal(canopy_callback_join(&callback), 0);
+        canopy_end(ctx);
+    }
+}
+
+TEST(p40_a_child_launched_in_a_destructor_on_a_library_thread_does_not_block_signals)
+{
+    struct launch launch = {0};
+    struct fixture fixture;
+    fixture_open(&fixture, CANOPY_CLOCK_LIBRARY);
+    canopy_ctx *parent = canopy_with_cancel(fixture.root);
+    canopy_ctx *value = canopy_with_value(parent, &launching, &launch);
+    canopy_ctx *ctx = canopy_with_timeout(value, MILLISECONDS(5));
+    canopy_callback callback;
+    atomic_uint runs = 0;
+    assert_int_equal(canopy_after_func(ctx, &callback, count_call, &runs), 0);
+    /* The armed callback is what keeps the value. */
+    canopy_release(ctx);
+    canopy_release(value);
+    assert_launched(&launch);
+    assert_int_equal(canopy_callback_join(&callback), 0);
+    canopy_end(parent);
+    fixture_close(&fixture);
+}

@@ -9,6 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <canopy/loop.h>
 
 static const canopy_key key = {.name = "key"};
 
@@ -148,6 +152,229 @@ TEST(core_a_deadline_is_refused_when_the_clock_cannot_start)
     canopy_end(plain);
     canopy_end(before);
     fixture_close(&f);
+}
+
+/* ------------------------------------------------------- whoever starts them */
+
+/* How the thread is treated on which the library's threads are started. */
+struct starter {
+    int policy, priority;
+    canopy_ctx *ctx, *child;
+    canopy_callback callback;
+    atomic_bool ran;
+    bool is_refused;
+};
+
+/* From SCHED_IDLE, only where one may leave it again: else no thread of ours may either. */
+static bool may_leave(int policy, const struct sched_param *param)
+{
+    const struct sched_param none = {0};
+    bool may = sched_setscheduler(0, policy, param) == 0;
+    if (may && policy == SCHED_IDLE)
+        may = sched_setscheduler(0, SCHED_OTHER, &none) == 0 &&
+              sched_setscheduler(0, policy, param) == 0;
+    return may;
+}
+
+static void start_from(void *arg)
+{
+    struct starter *starter = arg;
+    const struct sched_param param = {.sched_priority = starter->priority};
+    cpu_set_t first;
+    CPU_ZERO(&first);
+    for (size_t cpu = 0; CPU_COUNT(&first) == 0; cpu++) {
+        CPU_SET(cpu, &first);
+        if (sched_setaffinity(0, sizeof first, &first) != 0)
+            CPU_ZERO(&first);
+    }
+    starter->is_refused = !may_leave(starter->policy, &param);
+    if (starter->is_refused)
+        return;
+    starter->ctx = canopy_with_timeout(canopy_background(), MILLISECONDS(1));
+    starter->child = canopy_with_cancel(starter->ctx); /* brings up the reclaimer */
+    assert_int_equal(canopy_after_func(starter->child, &starter->callback, set_flag, &starter->ran),
+                     0);
+}
+
+static void check_is_ordinary(long tid, const cpu_set_t *cpus)
+{
+    cpu_set_t has;
+    assert_int_equal(sched_getscheduler((pid_t)tid), SCHED_OTHER);
+    assert_int_equal(sched_getaffinity((pid_t)tid, sizeof has, &has), 0);
+    assert_true(CPU_EQUAL(&has, cpus));
+}
+
+static void check_started_from(int policy, int priority)
+{
+    cpu_set_t cpus;
+    long tids[THREADS_LISTED];
+    struct starter starter = {.policy = policy, .priority = priority};
+    struct thread thread;
+    assert_int_equal(sched_getaffinity(0, sizeof cpus, &cpus), 0);
+    thread_start(&thread, start_from, &starter);
+    thread_join(&thread);
+    if (starter.is_refused)
+        skip();
+    assert_true(eventually(atomic_load(&starter.ran), SOON));
+    assert_int_equal(canopy_callback_join(&starter.callback), 0);
+    assert_true(eventually(count_threads(LIBRARY_THREADS, tids) == 3, SOON));
+    for (size_t i = 0; i < 3; i++)
+        check_is_ordinary(tids[i], &cpus);
+    canopy_end(starter.child);
+    canopy_end(starter.ctx);
+}
+
+TEST(core_library_threads_are_ordinary_where_a_pinned_thread_starts_them)
+{
+    check_started_from(SCHED_OTHER, 0);
+}
+
+TEST(core_library_threads_are_ordinary_where_an_idle_thread_starts_them)
+{
+    check_started_from(SCHED_IDLE, 0);
+}
+
+TEST(core_library_threads_are_ordinary_where_a_realtime_thread_starts_them)
+{
+    check_started_from(SCHED_FIFO, 1);
+}
+
+/* They are few, each of its name, and come with what needs them. */
+TEST(core_library_threads_come_with_what_needs_them)
+{
+    canopy_ctx *ctx = canopy_with_cancel(canopy_background());
+    canopy_callback callback;
+    atomic_bool ran = false;
+    assert_int_equal(canopy_after_func(ctx, &callback, set_flag, &ran), 0);
+    assert_true(canopy_cancel(ctx) && atomic_load(&ran));
+    assert_false(canopy_wait(canopy_background(), now_ns() + MILLISECONDS(2)));
+    assert_int_equal(count_threads(LIBRARY_THREADS, NULL), 0);
+
+    canopy_ctx *child = canopy_with_cancel(ctx);
+    assert_true(eventually(count_threads("canopy-reclaim", NULL) == 1, SOON));
+    assert_int_equal(count_threads(LIBRARY_THREADS, NULL), 1);
+
+    canopy_ctx *timed = canopy_with_timeout(ctx, HOURS(1));
+    assert_true(eventually(count_threads(CLOCK_THREAD, NULL) == 1, SOON));
+    assert_true(eventually(count_threads("canopy-worker", NULL) == 1, SOON));
+    assert_int_equal(count_threads(LIBRARY_THREADS, NULL), 3);
+    canopy_end(timed);
+    canopy_end(child);
+    canopy_end(ctx);
+}
+
+/* --------------------------------------------------- cancelled before first use */
+
+static int succeed(const canopy_ctx *ctx, void *arg)
+{
+    (void)ctx;
+    (void)arg;
+    return 0;
+}
+
+static void first_cancel(void)
+{
+    canopy_end(canopy_with_cancel(canopy_background()));
+}
+
+static void first_child(void)
+{
+    canopy_ctx *ctx = canopy_with_cancel(canopy_background());
+    canopy_end(canopy_with_cancel(ctx));
+    canopy_end(ctx);
+}
+
+static void first_timeout(void)
+{
+    canopy_ctx *ctx = canopy_with_timeout(canopy_background(), 1000);
+    canopy_wait(ctx, CANOPY_NEVER);
+    canopy_end(ctx);
+}
+
+static void first_signals(void)
+{
+    const int number = SIGUSR1;
+    canopy_end(canopy_with_signals(canopy_background(), &number, 1));
+}
+
+static void first_any(void)
+{
+    const canopy_ctx *const both[] = {canopy_background(), canopy_todo()};
+    canopy_end(canopy_with_any(both, 2));
+}
+
+static void first_root(void)
+{
+    canopy_ctx *root = canopy_root_new(NULL);
+    canopy_end(canopy_with_cancel(root));
+    while (canopy_root_free(root) != 0)
+        sched_yield();
+}
+
+static void first_fd(void)
+{
+    canopy_ctx *ctx = canopy_with_cancel(canopy_background());
+    canopy_done_fd(canopy_background());
+    canopy_done_fd(ctx);
+    canopy_end(ctx);
+}
+
+static void first_group(void)
+{
+    canopy_group group;
+    if (canopy_group_init(&group, canopy_background(), 1) == 0) {
+        for (unsigned i = 0; i < 3; i++)
+            assert_int_equal(canopy_group_go(&group, succeed, NULL), 0);
+        canopy_group_wait(&group);
+    }
+}
+
+static void first_loop(void)
+{
+    canopy_loop loop;
+    if (canopy_loop_init(&loop, NULL) == 0)
+        assert_int_equal(canopy_loop_close(&loop), 0);
+}
+
+static void first_wait_any(void)
+{
+    const canopy_ctx *const both[] = {canopy_background(), canopy_todo()};
+    canopy_wait_any(both, 2, 1);
+    canopy_sleep(canopy_background(), 1000);
+}
+
+static void (*const first_uses[])(void) = {
+    first_cancel, first_child, first_timeout, first_signals, first_any,
+    first_root,   first_fd,    first_group,   first_loop,    first_wait_any};
+
+static void use_while_condemned(void *use)
+{
+    pthread_cancel(pthread_self());
+    (*(void (*const *)(void))use)();
+    pthread_testcancel();
+}
+
+/* Of whatever kind a thread's first call is: if it may die in it, then with no lock held. */
+TEST(core_a_thread_with_a_pending_cancel_leaves_no_lock_behind)
+{
+    for (size_t i = 0; i < sizeof first_uses / sizeof *first_uses; i++) {
+        pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+            struct thread condemned;
+            alarm(10);
+            thread_start(&condemned, use_while_condemned, (void *)(uintptr_t)&first_uses[i]);
+            thread_join(&condemned);
+            for (size_t j = 0; j < sizeof first_uses / sizeof *first_uses; j++)
+                first_uses[j]();
+            _exit(0);
+        }
+        int status;
+        assert_int_equal(waitpid(child, &status, 0), child);
+        if (status != 0)
+            print_error("first use %zu\n", i);
+        assert_int_equal(status, 0);
+    }
 }
 
 /* ------------------------------------------------- threads that come and go */
