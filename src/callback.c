@@ -26,6 +26,11 @@ void record_is_running(void *unused)
     (void)unused;
 }
 
+void record_is_left(void *unused)
+{
+    (void)unused;
+}
+
 void record_settle(struct canopy_callback *record)
 {
     u32_store_release(record_settled(record), 1); /* R4 */
@@ -204,12 +209,51 @@ bool record_give_up(struct canopy_callback *record)
     return true;
 }
 
+static void leave_all(void *list)
+{
+    struct canopy_callback **left = list;
+    pthread_cleanup_push(leave_all, list);
+    while (*left)
+        record_finish(record_pop(left));
+    pthread_cleanup_pop(0);
+}
+
+void records_leave(struct handoff_node *list)
+{
+    struct canopy_callback *left = NULL, **at = &left;
+    for (struct handoff_node *next; list; list = next) {
+        struct canopy_callback *record = node_record(list);
+        next = handoff_next(list);
+        /* Where the loop's thread is another, it may be looking: that it is not to run it. */
+        if (u64_load_relaxed(record_runner(record)) == thread_self())
+            record->canopy_fn = record_is_left;
+        record->canopy_next = NULL;
+        record->canopy_at = at;
+        *at = record;
+        at = &record->canopy_next;
+        u64_store_relaxed(record_runner(record), thread_self());
+    }
+    leave_all(&left);
+}
+
 /* Loops that were handed something and are still to be told, each once. */
 #define POSTS 32
 struct posts {
     unsigned count;
     struct inbox *inboxes[POSTS];
+    struct handoff_node *left; /* by loops that were abandoned */
 };
+
+static void post(struct posts *posts, struct inbox *inbox)
+{
+    if (likely(inbox_post(inbox)))
+        return;
+    for (struct handoff_node *node = inbox_take(inbox), *next; node; node = next) {
+        next = handoff_next(node);
+        handoff_link(node, posts->left);
+        posts->left = node;
+    }
+}
 
 static void post_later(struct posts *posts, struct inbox *inbox)
 {
@@ -218,7 +262,7 @@ static void post_later(struct posts *posts, struct inbox *inbox)
         if (posts->inboxes[i - 1] == inbox)
             return;
     if (posts->count == POSTS)
-        inbox_post(posts->inboxes[--posts->count]);
+        post(posts, posts->inboxes[--posts->count]);
     posts->inboxes[posts->count++] = inbox;
 }
 
@@ -235,8 +279,10 @@ void hand_to_loops(struct canopy_callback *records)
         inbox_push(inbox, record_node(records));
     }
     while (posts.count)
-        inbox_post(posts.inboxes[--posts.count]);
+        post(&posts, posts.inboxes[--posts.count]);
     rcu_read_end();
+    if (unlikely(posts.left != NULL))
+        records_leave(posts.left);
 }
 
 void deliver(struct pass *pass, deliver_elsewhere elsewhere)

@@ -17,6 +17,12 @@ typedef void (*deliver_elsewhere)(struct canopy_callback *record);
  */
 void deliver(struct pass *pass, deliver_elsewhere elsewhere);
 
+/*
+ * Ends claimed records that no loop will run any more, linked, without a call: each is
+ * now this thread's like a callback in place, one that does nothing.
+ */
+void records_leave(struct handoff_node *list);
+
 /* Hands claimed records that are bound to loops over, linked, and wakes each loop once. */
 void hand_to_loops(struct canopy_callback *records);
 

@@ -21,21 +21,23 @@ void inbox_close(struct inbox *inbox)
     fd_close(inbox->fd);
 }
 
-void inbox_post(struct inbox *inbox)
+bool inbox_post(struct inbox *inbox)
 {
-    /* The owner need not be told, unless it has asked how long it may sleep, and does not yet. */
-    if (inbox_is_own(inbox) && u32_load_relaxed(&inbox->state) != INBOX_ASLEEP)
-        return;
-    /* After a fork an inherited eventfd is the parent process's to write. */
-    if (inbox_is_inherited(inbox))
-        return;
     uint32_t seen = u32_load_relaxed(&inbox->state); /* a guess: the swap decides */
-    while (!u32_cas_acq_rel(&inbox->state, &seen, seen | INBOX_POSTED)) /* N1: with N2, N3 */
+    /*
+     * The owner need not be told, unless it has asked how long it may sleep, and does not
+     * yet. After a fork an inherited eventfd is the parent process's to write.
+     */
+    if (!(seen & INBOX_ABANDONED) &&
+        ((inbox_is_own(inbox) && seen != INBOX_ASLEEP) || inbox_is_inherited(inbox)))
+        return true;
+    while (!u32_cas_acq_rel(&inbox->state, &seen, seen | INBOX_POSTED)) /* N1: with N2, N3, N5 */
         continue;
     if (seen == INBOX_ASLEEP)
         eventfd_raise(inbox->fd);
     else if (seen == INBOX_AWAITED)
         futex_wake_all(&inbox->state);
+    return !(seen & INBOX_ABANDONED);
 }
 
 bool inbox_sleep(struct inbox *inbox)
@@ -72,15 +74,26 @@ void inbox_gather(struct inbox *inbox)
         inbox->own = list;
 }
 
+static struct handoff_node *everything(struct inbox *inbox)
+{
+    inbox_gather(inbox);
+    struct handoff_node *list = handoff_reverse(inbox->own);
+    inbox->own = NULL;
+    return list;
+}
+
 struct handoff_node *inbox_open(struct inbox *inbox)
 {
     u32_exchange_acq_rel(&inbox->state, 0); /* N3: with N1 */
     if (inbox->unread)
         inbox->unread -= eventfd_clear(inbox->fd);
-    inbox_gather(inbox);
-    struct handoff_node *list = handoff_reverse(inbox->own);
-    inbox->own = NULL;
-    return list;
+    return everything(inbox);
+}
+
+struct handoff_node *inbox_abandon(struct inbox *inbox)
+{
+    u32_exchange_acq_rel(&inbox->state, INBOX_ABANDONED); /* N5: with N1 */
+    return everything(inbox);
 }
 
 void inbox_await(struct inbox *inbox)

@@ -7,14 +7,19 @@
  *     (0) awake ──N2──► ASLEEP ──post──► ASLEEP | POSTED    here the fd is written
  *      │ └───────post──► POSTED                             any number of posts later
  *      └─inbox_await──► AWAITED ──post──► AWAITED | POSTED  here the word is woken
- *     N4 takes ASLEEP away, N3 leads from all that is then left back to (0).
+ *     N4 takes ASLEEP away, N3 leads from all that is then left back to (0), and
+ *     N5 from any of them to ABANDONED, for good.
  *
  *   N1 post: push onto `foreign`, then set POSTED by a compare-and-swap.
  *   N2 sleep: a compare-and-swap from 0 to ASLEEP, which fails once POSTED is set.
  *   N3 open: an exchange to 0, then take all of `foreign`.
  *   N4 awake: ASLEEP is taken off. What was posted stays posted.
  *
- *   All four are read-modify-writes of one word, so they have an order, and each
+ *   N5 abandon: an exchange to ABANDONED, then as N3. A post that comes later is told
+ *      that nobody will come any more, and takes what is in `foreign` itself: each
+ *      push is taken by N5 or by a post behind it, its own if by no other.
+ *
+ *   All five are read-modify-writes of one word, so they have an order, and each
  *   sees the one before; acq_rel is enough. A post before N2 keeps the owner from
  *   sleeping, one after it finds ASLEEP and writes the fd. N3 reads what N1 wrote,
  *   or something later: so what was pushed before is there to be taken. A deadline
@@ -48,9 +53,10 @@
 #include "base.h"
 #include "handoff.h"
 
-#define INBOX_POSTED  UINT32_C(1)
-#define INBOX_ASLEEP  UINT32_C(2)
-#define INBOX_AWAITED UINT32_C(4)
+#define INBOX_POSTED    UINT32_C(1)
+#define INBOX_ASLEEP    UINT32_C(2)
+#define INBOX_AWAITED   UINT32_C(4)
+#define INBOX_ABANDONED UINT32_C(8)
 
 struct inbox {
     struct handoff foreign; /* from other threads */
@@ -85,18 +91,33 @@ void inbox_gather(struct inbox *inbox);
 /* Adds to it; to be followed by a post. */
 static inline void inbox_push(struct inbox *inbox, struct handoff_node *node)
 {
-    if (!inbox_is_own(inbox)) {
+    uint32_t state = u32_load_acquire(&inbox->state); /* with N1; with N5, which is the owner's */
+    if (!inbox_is_own(inbox) || (state & INBOX_ABANDONED)) {
         handoff_push(&inbox->foreign, node);
         return;
     }
-    if (unlikely(u32_load_acquire(&inbox->state) & INBOX_POSTED)) /* with N1 */
+    if (unlikely(state & INBOX_POSTED))
         inbox_gather(inbox);
     handoff_link(node, inbox->own);
     inbox->own = node;
 }
 
-/* N1. Tells the owner, unless that is the caller and awake; wakes it if it sleeps. */
-void inbox_post(struct inbox *inbox);
+/*
+ * N1. Tells the owner, unless that is the caller and awake; wakes it if it sleeps. False:
+ * it is abandoned, and who has pushed takes it all (inbox_take).
+ */
+bool inbox_post(struct inbox *inbox);
+
+/* What others have pushed, newest first. */
+static inline struct handoff_node *inbox_take(struct inbox *inbox)
+{
+    return handoff_take_all(&inbox->foreign);
+}
+
+static inline bool inbox_is_abandoned(const struct inbox *inbox)
+{
+    return u32_load_relaxed(&inbox->state) & INBOX_ABANDONED; /* for its owner, who did so */
+}
 
 /* The rest is the owner's. */
 
@@ -114,6 +135,9 @@ void inbox_sleep_on(struct inbox *inbox);
 
 /* N3, when awake. Everything in it, oldest first. */
 struct handoff_node *inbox_open(struct inbox *inbox);
+
+/* N5. Everything in it, as inbox_open. The fd stays until inbox_close. */
+struct handoff_node *inbox_abandon(struct inbox *inbox);
 
 /* Waits for a post since the last inbox_open. */
 void inbox_await(struct inbox *inbox);

@@ -20,7 +20,8 @@
 #include "deadline.h"
 
 struct canopy_loop_state {
-    struct inbox inbox; /* first: a record's inbox is its loop */
+    struct inbox inbox;       /* first: a record's inbox is its loop */
+    struct handoff_node kept; /* once abandoned */
     canopy_ctx *root;
     /* The owner's: what is to run, oldest first; a ring through this one. */
     canopy_loop_callback ready;
@@ -151,28 +152,72 @@ int canopy_loop_init(canopy_loop *loop, canopy_ctx *root)
     return 0;
 }
 
-int canopy_loop_close(canopy_loop *loop)
+/* Loops that records named when they were left: they stay in memory, and are found here. */
+static struct handoff kept;
+
+/* The claimed records that its thread has, oldest first: they are nobody's to run now. */
+static struct handoff_node *drain(struct canopy_loop_state *loop)
 {
-    struct canopy_loop_state *state = loop ? loop->canopy_state : NULL;
-    if (!state)
-        return -EINVAL;
-    bool is_bound = state->bound + i64_load_acquire(&state->bound_abroad) != 0; /* with count */
-    /* An inherited one is anybody's to close; what is bound to it is the parent process's. */
-    if (!inbox_is_inherited(&state->inbox)) {
-        if (!inbox_is_own(&state->inbox))
-            return -EPERM;
-        if (is_bound)
-            return -EBUSY;
+    struct handoff_node *list = NULL, **at = &list;
+    for (struct handoff_node *node = inbox_abandon(&loop->inbox), *next; node; node = next) {
+        next = handoff_next(node);
+        ready_add(loop, node_callback(node));
     }
+    while (loop->ready_count) {
+        canopy_loop_callback *cb = loop->ready.canopy_next;
+        if (loop->turn && cb == &loop->turn->end)
+            cb = cb->canopy_next;
+        ready_remove(loop, cb);
+        *at = record_node(&cb->canopy_record);
+        handoff_link(*at, NULL);
+        at = &(*at)->next;
+    }
+    return list;
+}
+
+/* Closes a loop, whatever is bound to it. */
+static void loop_leave(canopy_loop *loop)
+{
+    struct canopy_loop_state *state = loop->canopy_state;
     if (state->root)
         word_store_release(&ctx_domain(state->root)->inbox, 0); /* with canopy_root_free */
+    struct handoff_node *left = inbox_is_inherited(&state->inbox) ? NULL : drain(state);
     if (state->turn)
         state->turn->loop = NULL;
     loop->canopy_state = NULL;
     rcu_wait(); /* for who has handed its last record over, or lowered a bound, and still posts */
     inbox_close(&state->inbox);
-    if (!is_bound) /* else its records still name it, and may be stopped */
+    if (state->bound + i64_load_acquire(&state->bound_abroad) != 0) /* with count */
+        handoff_push(&kept, &state->kept);
+    else
         default_domain.release(default_domain.user, state, CACHE_LINE, sizeof *state);
+    records_leave(left);
+}
+
+int canopy_loop_close(canopy_loop *loop)
+{
+    struct canopy_loop_state *state = loop ? loop->canopy_state : NULL;
+    if (!state)
+        return -EINVAL;
+    /* An inherited one is anybody's to close; what is bound to it is the parent process's. */
+    if (!inbox_is_inherited(&state->inbox)) {
+        if (!inbox_is_own(&state->inbox))
+            return -EPERM;
+        if (state->bound + i64_load_acquire(&state->bound_abroad) != 0) /* with count */
+            return -EBUSY;
+    }
+    loop_leave(loop);
+    return 0;
+}
+
+int canopy_loop_abandon(canopy_loop *loop)
+{
+    struct canopy_loop_state *state = loop ? loop->canopy_state : NULL;
+    if (!state)
+        return -EINVAL;
+    if (!inbox_is_inherited(&state->inbox) && !inbox_is_own(&state->inbox))
+        return -EPERM;
+    loop_leave(loop);
     return 0;
 }
 
@@ -324,6 +369,13 @@ bool canopy_loop_callback_stop(canopy_loop_callback *cb)
     struct canopy_loop_state *loop = loop_of(record);
     if (inbox_is_inherited(&loop->inbox))
         return false; /* claimed before the fork, by a thread that may be gone */
+    if (inbox_is_abandoned(&loop->inbox)) {
+        /* Who claimed it has still to find that out, and ends it then: records_leave. */
+        while (u64_load_relaxed(record_runner(record)) == thread_self() &&
+               (u32_load_acquire(record_state(record)) & RECORD_PHASE) != RECORD_DONE)
+            pause_ns(1000);
+        return false;
+    }
     if (!cb->canopy_next) {
         bool was_asleep = inbox_awake(&loop->inbox);
         collect(loop);

@@ -36,7 +36,8 @@
  * who runs it does not touch it again.
  *
  * A record that is bound to a loop is CLAIMED from its claim until the loop has run
- * it or stopped it; only the loop's thread moves it then.
+ * it or stopped it; only the loop's thread moves it then. Once the loop is abandoned,
+ * who would hand it over ends it instead: as its runner, without a call.
  */
 #ifndef CANOPY_RECORD_H
 #define CANOPY_RECORD_H
@@ -95,6 +96,9 @@ void record_is_bound(void *unused);
 
 /* The same of one whose function is running. */
 void record_is_running(void *unused);
+
+/* The same of one whose loop was abandoned, once the loop's thread has it. */
+void record_is_left(void *unused);
 
 /* The inbox of a record that is bound to a loop, or NULL. */
 static inline struct inbox *record_inbox(const struct canopy_callback *record)

@@ -80,10 +80,27 @@ CANOPY_API CANOPY_MUST_USE int canopy_loop_init(canopy_loop *loop, canopy_ctx *r
 /*
  * Closes a loop; its fd is closed with it. 0; -EBUSY while a callback is armed on it
  * or waits to run, and nothing has changed: stop them, or end their contexts and run
- * the loop. May be called from a callback of the loop, which then runs no further.
+ * the loop, or abandon it. May be called from a callback of the loop, which then runs
+ * no further.
  * On the loop's thread; blocks for a grace period.
  */
 CANOPY_API int canopy_loop_close(canopy_loop *loop);
+
+/*
+ * Closes a loop that still has callbacks: for who leaves with work in flight, at the end
+ * of a process or of a thread. None of them runs any more. Those that wait to run count
+ * as stopped: their records are free when this returns, or, where another thread is just
+ * handing one over, when stop, join or drop has. Armed ones stay armed, keep their
+ * contexts, and can be stopped from any thread; when such a context ends they count as
+ * stopped as well. So stop, join and drop go on to work on all of them, and no record's
+ * memory may go before one of them has said so. Everything else answers -EINVAL as for
+ * a closed loop. Its root goes back to canopy_root_free, or, with contexts that nobody
+ * will release, is left to the end of the process: its time stands still, and its memory
+ * is touched by nobody who does not call. 0. On the loop's thread, also in a callback of
+ * the loop, which then runs no further; blocks for a grace period. Some hundred bytes stay
+ * until the process ends if anything was armed.
+ */
+CANOPY_API int canopy_loop_abandon(canopy_loop *loop);
 
 /*
  * An eventfd that becomes readable when there is something to run while the loop

@@ -12,6 +12,7 @@
 
 #include <canopy/loop.h>
 
+#include "../record.h"
 #include "shadow.h"
 
 CORE(after_func);
@@ -24,6 +25,7 @@ CORE(group_go);
 CORE(group_init);
 CORE(group_wait);
 CORE(loop_after_func);
+CORE(loop_abandon);
 CORE(loop_awake);
 CORE(loop_callback_drop);
 CORE(loop_callback_join);
@@ -34,8 +36,6 @@ CORE(loop_init);
 CORE(loop_run);
 CORE(loop_tell_time);
 CORE(loop_timeout_ns);
-
-void record_is_running(void *unused); /* record.h */
 
 struct note {
     const void *record; /* of either kind; NULL once it is dropped by its own callback */
@@ -210,8 +210,7 @@ static void stopped(void *note)
     bool is_stopped;                                                                               \
     pthread_cleanup_push(stopped, (note));                                                         \
     is_stopped = (stop);                                                                           \
-    pthread_cleanup_pop(is_stopped);                                                               \
-    return is_stopped
+    pthread_cleanup_pop(is_stopped)
 
 bool canopy_callback_stop(canopy_callback *record)
 {
@@ -219,6 +218,7 @@ bool canopy_callback_stop(canopy_callback *record)
     if (!record || !was_added(record, &note, HERE))
         return false;
     END_IF_STOPPED(note, core_callback_stop(record));
+    return is_stopped;
 }
 
 /* The callback that runs here and drops its own record goes on without it. */
@@ -236,6 +236,7 @@ bool canopy_callback_drop(canopy_callback *record)
         return false;
     drop_own(record);
     END_IF_STOPPED(note, core_callback_drop(record));
+    return is_stopped;
 }
 
 int canopy_callback_join(canopy_callback *record)
@@ -257,6 +258,11 @@ int canopy_loop_init(canopy_loop *loop, canopy_ctx *root)
 int canopy_loop_close(canopy_loop *loop)
 {
     return core_loop_close(loop);
+}
+
+int canopy_loop_abandon(canopy_loop *loop)
+{
+    return core_loop_abandon(loop);
 }
 
 int canopy_loop_fd(const canopy_loop *loop)
@@ -284,6 +290,15 @@ int canopy_loop_tell_time(canopy_loop *loop, int64_t now_ns)
     return core_loop_tell_time(loop, now_ns);
 }
 
+/* A callback that has run has no note: its loop was abandoned, and let go of it without a call. */
+static void end_if_left(canopy_loop_callback *record)
+{
+    uint32_t state = u32_load_acquire(record_state(&record->canopy_record)); /* with R2 */
+    struct note *note = (state & RECORD_PHASE) == RECORD_DONE ? note_of(record) : NULL;
+    if (note)
+        note_end(note);
+}
+
 int canopy_loop_after_func(const canopy_ctx *ctx, canopy_loop *loop, canopy_loop_callback *record,
                            void (*fn)(void *arg), void *arg)
 {
@@ -291,6 +306,7 @@ int canopy_loop_after_func(const canopy_ctx *ctx, canopy_loop *loop, canopy_loop
     if (!core)
         return -EINVAL;
     canopy_debug_place other = {0};
+    end_if_left(record);
     struct note *note = note_new(record, ctx, fn, arg, true, &other, HERE);
     if (!note)
         return other.call ? -EBUSY : -ENOMEM;
@@ -315,6 +331,9 @@ bool canopy_loop_callback_stop(canopy_loop_callback *record)
     if (!record || !is_loops(record, HERE))
         return false;
     END_IF_STOPPED(record->canopy_arg, core_loop_callback_stop(record));
+    if (!is_stopped)
+        end_if_left(record);
+    return is_stopped;
 }
 
 bool canopy_loop_callback_drop(canopy_loop_callback *record)
@@ -323,13 +342,19 @@ bool canopy_loop_callback_drop(canopy_loop_callback *record)
         return false;
     drop_own(record);
     END_IF_STOPPED(record->canopy_arg, core_loop_callback_drop(record));
+    if (!is_stopped)
+        end_if_left(record);
+    return is_stopped;
 }
 
 int canopy_loop_callback_join(canopy_loop_callback *record)
 {
     if (record && !is_loops(record, HERE))
         return 0;
-    return core_loop_callback_join(record);
+    int err = core_loop_callback_join(record);
+    if (!err)
+        end_if_left(record);
+    return err;
 }
 
 /* ------------------------------------------------------------------------- groups */

@@ -260,6 +260,39 @@ SCENARIO(loop_stop_in_a_handler_beside_cancel_of_two)
     end();
 }
 
+/* At exit: nothing runs any more, and all records are free when drop says so. */
+static void abandons_and_drops(void)
+{
+    CHECK(canopy_loop_abandon(&loop) == 0);
+    for (int i = 0; i < 2; i++) {
+        canopy_loop_callback_drop(&records[i]);
+        records[i] = (canopy_loop_callback){0};
+    }
+    CHECK(runs == 0);
+}
+
+static void sleeps_and_abandons(void)
+{
+    canopy_loop_timeout_ns(&loop, 0);
+    abandons_and_drops();
+}
+
+SCENARIO(loop_abandoned_beside_cancel)
+{
+    make();
+    before(opens_and_adds_both);
+    beside(sleeps_and_abandons, cancels_top, NULL);
+    end();
+}
+
+SCENARIO(loop_abandoned_beside_two_cancels)
+{
+    make();
+    before(opens_and_adds_both);
+    beside(abandons_and_drops, cancels_first, cancels_second, NULL);
+    end();
+}
+
 SCENARIO(loop_awake_beside_two_cancels)
 {
     make();
