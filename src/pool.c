@@ -53,13 +53,34 @@ __thread struct heap_entry tls_recent __attribute__((tls_model("initial-exec")))
 static pthread_key_t exit_key;
 static bool exit_key_made;
 
+void *domain_allocate(struct domain *domain, size_t align_bytes, size_t size_bytes)
+{
+    void *memory = domain->allocate(domain->user, align_bytes, size_bytes);
+    if (memory)
+        u64_fetch_add_relaxed(&domain->bytes, size_bytes);
+    return memory;
+}
+
+void domain_release(struct domain *domain, void *memory, size_t align_bytes, size_t size_bytes)
+{
+    u64_fetch_add_relaxed(&domain->bytes, -(uint64_t)size_bytes);
+    domain->release(domain->user, memory, align_bytes, size_bytes);
+}
+
+/* The heap's thread has `count` contexts more, or less, out of slabs. */
+static void count_taken(struct heap *heap, enum object_class class, uint64_t count)
+{
+    if (class == CLASS_CTX) /* no other writer */
+        u64_store_relaxed(&heap->taken, u64_load_relaxed(&heap->taken) + count);
+}
+
 /* ---------------------------------------------------------- slabs to the system */
 
 static void slab_reclaim(struct handoff_node *node)
 {
     struct slab *slab = (struct slab *)((char *)node - offsetof(struct slab, retired));
     struct domain *domain = slab->domain;
-    domain->release(domain->user, slab, SLAB_BYTES, SLAB_ALLOCATED_BYTES);
+    domain_release(domain, slab, SLAB_BYTES, SLAB_ALLOCATED_BYTES);
     domain_let_go(domain);
 }
 
@@ -89,7 +110,7 @@ static void avail_remove(struct pool *pool, struct slab *slab)
 static struct slab *slab_new(struct heap *heap, enum object_class class)
 {
     struct domain *domain = heap->domain;
-    struct slab *slab = domain->allocate(domain->user, SLAB_BYTES, SLAB_ALLOCATED_BYTES);
+    struct slab *slab = domain_allocate(domain, SLAB_BYTES, SLAB_ALLOCATED_BYTES);
     if (!slab)
         return NULL;
     memset(slab, 0, SLAB_HEADER_BYTES);
@@ -103,7 +124,7 @@ static struct slab *slab_new(struct heap *heap, enum object_class class)
     for (unsigned i = 0; i < SLAB_GROUPS; i++)
         i64_store_relaxed(&slab->group_due_ns[i], CANOPY_NEVER);
     if (!shelf_put(domain, slab)) {
-        domain->release(domain->user, slab, SLAB_BYTES, SLAB_ALLOCATED_BYTES);
+        domain_release(domain, slab, SLAB_BYTES, SLAB_ALLOCATED_BYTES);
         return NULL;
     }
     avail_add(&heap->pools[class], slab);
@@ -191,6 +212,7 @@ bool pool_refill(struct heap *heap, enum object_class class)
         magazine_push(&pool->loaded, object);
     }
     slab->used += taken;
+    count_taken(heap, class, pool->loaded.count);
     fresh += taken * size;
     u32_store_release(&slab->fresh_bytes, fresh); /* P2: pairs with the clock's look into a slab */
     if (!slab->free && fresh + size > SLAB_ALLOCATED_BYTES)
@@ -217,6 +239,7 @@ void pool_overflow(struct heap *heap, enum object_class class)
 {
     struct pool *pool = &heap->pools[class];
     struct handoff_node *object = pool->spare.top;
+    count_taken(heap, class, -(uint64_t)pool->spare.count);
     pool->spare = pool->loaded;
     pool->loaded = (struct magazine){0};
     while (object) {
@@ -228,6 +251,8 @@ void pool_overflow(struct heap *heap, enum object_class class)
 
 void pool_free_remote(void *memory)
 {
+    if (slab_of(memory)->class == CLASS_CTX)
+        u64_fetch_add_relaxed(&slab_of(memory)->domain->given_back, 1);
     object_return(NULL, memory);
 }
 
@@ -335,7 +360,7 @@ struct heap *heap_get_slow(struct domain *domain)
         heap_own(heap);
     pthread_mutex_unlock(&library_lock);
     if (!heap) {
-        heap = domain->allocate(domain->user, CACHE_LINE, sizeof *heap);
+        heap = domain_allocate(domain, CACHE_LINE, sizeof *heap);
         if (!heap)
             return NULL;
         memset(heap, 0, sizeof *heap);
@@ -408,7 +433,7 @@ void domain_free_memory(struct domain *domain)
     heaps_append(&domain->heaps, domain->inherited_heaps);
     for (struct heap *heap = domain->heaps, *next; heap; heap = next) {
         next = heap->next;
-        domain->release(domain->user, heap, CACHE_LINE, sizeof *heap);
+        domain_release(domain, heap, CACHE_LINE, sizeof *heap);
     }
 }
 

@@ -60,6 +60,8 @@ struct domain {
     struct shelf_place *vacant; /* places that a slab has left; under library_lock */
     atomic_word next;           /* all domains: as `shelves` */
     atomic_u64 live;            /* contexts; counted where max_live is set */
+    atomic_u64 bytes;           /* taken from the allocator; see usage.c */
+    atomic_u64 given_back;      /* contexts, by threads that have no heap here; see usage.c */
     atomic_u64 retired;         /* slabs and blocks that wait for a grace period */
     atomic_i64 now_ns;          /* the host's clock */
     atomic_word inbox;          /* of the loop that drives it, or NULL; see inbox.h */
@@ -121,6 +123,8 @@ struct heap {
     atomic_u64 owner;       /* thread_self of the thread, 0 when orphaned */
     atomic_u32 owner_tid;
     uint32_t refills; /* magazines of contexts that ran empty */
+    /* Contexts that this heap's thread took out of slabs, less those it gave back; see usage.c. */
+    atomic_u64 taken;
     struct busy busy[BUSY_PARENTS];
     /* The stripe that this heap registered in last, of which parent, and when: see children.c. */
     const struct canopy_ctx *last_parent;
@@ -278,6 +282,10 @@ static inline void domain_let_go(struct domain *domain)
     if (domain != &default_domain)
         u64_fetch_add_acq_rel(&domain->retired, (uint64_t)-1); /* pairs with canopy_root_free */
 }
+
+/* Memory of a domain's, counted. NULL: none. */
+void *domain_allocate(struct domain *domain, size_t align_bytes, size_t size_bytes);
+void domain_release(struct domain *domain, void *memory, size_t align_bytes, size_t size_bytes);
 
 /* Makes a domain known, takes it off, gives all its memory back. */
 void domain_add(struct domain *domain);

@@ -47,6 +47,7 @@ canopy_ctx *canopy_root_new(const canopy_config *config)
         return NULL;
     }
     memset(domain, 0, sizeof *domain);
+    u64_store_relaxed(&domain->bytes, sizeof *domain);
     domain->allocate = known.allocate;
     domain->release = known.release;
     domain->user = known.user;

@@ -12,9 +12,9 @@ struct shelf *shelf_first(const struct domain *domain)
     return (struct shelf *)word_load_seq_cst(&domain->shelves); /* P3: pairs with shelf_put */
 }
 
-static struct shelf *shelf_new(const struct domain *domain)
+static struct shelf *shelf_new(struct domain *domain)
 {
-    struct shelf *shelf = domain->allocate(domain->user, SHELF_BYTES, SHELF_BYTES);
+    struct shelf *shelf = domain_allocate(domain, SHELF_BYTES, SHELF_BYTES);
     if (!shelf)
         return NULL;
     memset(shelf, 0, SHELF_BYTES);
@@ -78,7 +78,7 @@ bool shelf_put(struct domain *domain, struct slab *slab)
             return false;
     }
     if (spare) /* another thread's came first */
-        domain->release(domain->user, spare, SHELF_BYTES, SHELF_BYTES);
+        domain_release(domain, spare, SHELF_BYTES, SHELF_BYTES);
     return true;
 }
 
@@ -108,8 +108,8 @@ void shelf_free_all(struct domain *domain)
         for (unsigned i = 0; i < SHELF_PLACES; i++) {
             struct slab *slab = shelf_slab(&shelf->places[i]);
             if (slab)
-                domain->release(domain->user, slab, SLAB_BYTES, SLAB_ALLOCATED_BYTES);
+                domain_release(domain, slab, SLAB_BYTES, SLAB_ALLOCATED_BYTES);
         }
-        domain->release(domain->user, shelf, SHELF_BYTES, SHELF_BYTES);
+        domain_release(domain, shelf, SHELF_BYTES, SHELF_BYTES);
     }
 }

@@ -195,6 +195,25 @@ CANOPY_API CANOPY_MUST_USE int canopy_root_free(canopy_ctx *root);
  */
 CANOPY_API int canopy_root_advance(canopy_ctx *root, int64_t now_ns, int64_t *next_ns);
 
+/* What a root takes. Set `size` to sizeof(canopy_usage): so the struct can grow. */
+typedef struct canopy_usage {
+    size_t size;     /* sizeof(canopy_usage) */
+    size_t contexts; /* alive under the root, without the root itself */
+    size_t bytes;    /* taken from its allocator: contexts, callbacks' slots, room for more */
+} canopy_usage;
+
+/*
+ * Tells what there is under a root, at some moment of the call. `bytes` is exact. So is
+ * `contexts` where max_live is set; else it is never too low by what lives throughout the
+ * call, and too high by at most 128 for each other thread that ever made contexts there
+ * (free ones that they keep at hand), by one for each input of a with_any, and by
+ * contexts that were released in the last moments while somebody looked at them. For
+ * graphs and for what is left at the end, then, not to decide by. 0; -EINVAL on NULL, on
+ * what is no root, and where `size` is less than this version's or above 4096 (nothing
+ * has changed). Costs O(threads); may block briefly.
+ */
+CANOPY_API int canopy_root_usage(const canopy_ctx *root, canopy_usage *usage);
+
 /* ----------------------------------------------------------------- derive */
 
 /*

@@ -50,6 +50,7 @@ static void list_close(struct list *list)
 CORE(root_advance);
 CORE(root_free);
 CORE(root_new);
+CORE(root_usage);
 CORE(with_any);
 CORE(with_cancel);
 CORE(with_deadline);
@@ -149,6 +150,11 @@ int canopy_root_free(canopy_ctx *root)
     if (!err)
         shadow_root_freed(shadow_of(root), HERE);
     return err;
+}
+
+int canopy_root_usage(const canopy_ctx *root, canopy_usage *usage)
+{
+    return core_root_usage(shadow_core(root, HERE), usage);
 }
 
 int canopy_root_advance(canopy_ctx *root, int64_t now_ns, int64_t *next_ns)
