@@ -49,7 +49,7 @@
  *
  *     OWNED ──last handle, idle──► SHARED ──walker──► LOOKED
  *       │ ▲                          │                  ▲
- *       │ └── stripe_own, once ──────┘                  │
+ *       │ └──── stripe_own ──────────┘                  │
  *       └──────────────── walker ───────────────────────┘
  *
  *   OWNED   the heap's thread unregisters by plain stores, what it frees may be
@@ -78,7 +78,9 @@
  *   fence_light, and whoever needs S3's other side (S2, C3) has found the stripe's
  *   flag and fenced. The flag is set before (O1), and then the parent is looked at
  *   once more (O2): who did not find it had ended or let go of the parent before,
- *   O2 sees that, and no block becomes OWNED under a walk.
+ *   O2 sees that, and no block becomes OWNED under a walk. What was SHARED for one that
+ *   waited for idle becomes OWNED again in the same way: as long as anybody waits, and
+ *   may be counting, O2 sees WATCHED.
  *
  * References. An occupied slot *is* the child's reference to its parent: no
  * count is touched as children come and go. Only when the last handle goes (or
@@ -227,6 +229,11 @@ static void block_open(struct block *block, uintptr_t mode)
             break;
 }
 
+static uintptr_t block_mode(const struct block *block)
+{
+    return word_load_relaxed(&block->owner) & BLOCK_MODE;
+}
+
 static struct stripe *stripe_find(struct heap *heap, const struct canopy_ctx *parent,
                                   uintptr_t link)
 {
@@ -260,22 +267,31 @@ static void stripe_set_mode(struct stripe *stripe, uintptr_t from, uintptr_t to)
     } while (block != stripe->first);
 }
 
+/* O2: whether somebody may rely on the blocks of a parent being open, or will. */
+static bool must_be_open(const struct canopy_ctx *parent)
+{
+    uint64_t refs = u64_load_seq_cst(&parent->refs);
+    return refs_handles(refs) == 0 || (refs & REFS_WATCHED) ||
+           !state_is_live(ctx_state_seq_cst(parent));
+}
+
 /*
  * Once the parent is busy enough that its end may cost a fence_heavy the owner's
- * thread goes over to plain stores. O1, and the blocks' modes, before O2, as S3 before
- * S4 and C4: who was not told to fence, or found a block SHARED, has ended or let go of
- * the parent before, and is seen here. Nothing leaves a block in between.
+ * thread goes over to plain stores; and again once nobody waits for idle any more, for
+ * whom the blocks were opened. O1, and the blocks' modes, before O2, as S3 before
+ * S4 and C4: who was not told to fence, or found a block SHARED, has ended, watched or
+ * let go of the parent before, and is seen here. Nothing leaves a block in between.
  */
 static void stripe_own(struct stripe *stripe, const struct canopy_ctx *parent)
 {
-    if (likely(stripe->claimed <= CANOPY_BUSY_AFTER) || u32_load_relaxed(&stripe->owned) ||
-        !fence_is_asymmetric)
+    bool is_owned = u32_load_relaxed(&stripe->owned);
+    if (likely(is_owned ? block_mode(stripe->hand) != BLOCK_SHARED
+                        : stripe->claimed <= CANOPY_BUSY_AFTER) ||
+        !fence_is_asymmetric || must_be_open(parent))
         return;
     u32_exchange_seq_cst(&stripe->owned, 1); /* O1 */
     stripe_set_mode(stripe, BLOCK_SHARED, 0);
-    uint64_t refs = u64_load_seq_cst(&parent->refs); /* O2 */
-    if (refs_handles(refs) == 0 || (refs & REFS_WATCHED) ||
-        !state_is_live(ctx_state_seq_cst(parent)))
+    if (must_be_open(parent)) /* O2 */
         stripe_set_mode(stripe, 0, BLOCK_SHARED);
 }
 
@@ -562,24 +578,24 @@ void children_count_all(struct canopy_ctx *parent, bool records)
     rcu_read_end();
 }
 
-static void refs_flag(struct canopy_ctx *ctx, uint64_t flag)
-{
-    uint64_t refs = u64_load_acquire(&ctx->refs);
-    while (!(refs & flag))
-        if (u64_cas_seq_cst(&ctx->refs, &refs, refs | flag))
-            break;
-}
-
-void children_watch(struct canopy_ctx *parent)
+void children_watch(struct canopy_ctx *parent, struct parked *watch)
 {
     /* In the place of S1: who registers later sees it, or is seen below. */
-    refs_flag(parent, REFS_WATCHED);
+    park_flag(watch, &parent->refs, REFS_WATCHED);
     children_count_all(parent, false);
+}
+
+void children_unwatch(struct canopy_ctx *parent, struct parked *watch)
+{
+    unpark_flag(watch, &parent->refs, REFS_WATCHED);
 }
 
 void children_flag_records(struct canopy_ctx *parent)
 {
-    refs_flag(parent, REFS_RECORDS);
+    uint64_t refs = u64_load_acquire(&parent->refs);
+    while (!(refs & REFS_RECORDS))
+        if (u64_cas_seq_cst(&parent->refs, &refs, refs | REFS_RECORDS))
+            break;
 }
 
 /* ----------------------------------------------------------------- unregister */

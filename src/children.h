@@ -6,6 +6,7 @@
 #define CANOPY_CHILDREN_H
 
 #include "node.h"
+#include "park.h"
 
 #define BLOCK_SLOTS ((BLOCK_BYTES - 4 * sizeof(void *)) / sizeof(atomic_word) - 1)
 
@@ -58,10 +59,12 @@ void children_count_slot(struct canopy_ctx *parent, atomic_word *slot, bool reco
 void children_count_all(struct canopy_ctx *parent, bool records);
 
 /*
- * Has contexts counted from now on, those that are there and those to come: the
- * count is then exactly how many there are. The caller keeps `parent`.
+ * Has contexts counted from now on, those that are there and those to come, until as
+ * often unwatched: the count is meanwhile exactly how many there are, and who brings it to
+ * 0 wakes who sleeps on it. The caller keeps `parent`, and `watch` in its frame.
  */
-void children_watch(struct canopy_ctx *parent);
+void children_watch(struct canopy_ctx *parent, struct parked *watch);
+void children_unwatch(struct canopy_ctx *parent, struct parked *watch);
 
 /* Before a record is published: lets the winner of a cancel know that there are any. */
 void children_flag_records(struct canopy_ctx *parent);

@@ -427,8 +427,16 @@ bool release_sole(struct canopy_ctx *ctx)
 
 static __attribute__((noinline)) void release_slowly(struct canopy_ctx *ctx)
 {
-    if (ctx && ctx_kind(ctx) != KIND_STATIC && !release_sole(ctx))
+    if (!ctx || ctx_kind(ctx) == KIND_STATIC || release_sole(ctx))
+        return;
+    if (!is_sole(ctx)) {
         refs_drop(ctx, REFS_HANDLE);
+        return;
+    }
+    /* Somebody looked at it or counted it, or it is of another thread's: it goes all the same. */
+    struct handoff_node *dead = NULL;
+    detach(ctx, &dead);
+    end_all(&dead);
 }
 
 void canopy_release(const canopy_ctx *view)

@@ -29,7 +29,8 @@ static struct parked *bucket_first(const struct bucket *bucket)
     return (struct parked *)word_load_relaxed(&bucket->first);
 }
 
-void park(struct parked *record, uintptr_t key, atomic_u32 *word)
+/* Locks the bucket of a key that is the record's. */
+static struct bucket *enter(struct parked *record, uintptr_t key, atomic_u32 *word)
 {
     struct bucket *bucket = bucket_of(key);
     record->key = key;
@@ -40,10 +41,10 @@ void park(struct parked *record, uintptr_t key, atomic_u32 *word)
     if (record->next)
         record->next->previous = record;
     word_exchange_seq_cst(&bucket->first, (uintptr_t)record); /* C6a */
-    pthread_mutex_unlock(&bucket->lock);
+    return bucket;
 }
 
-void unpark(struct parked *record)
+static struct bucket *leave(struct parked *record)
 {
     struct bucket *bucket = bucket_of(record->key);
     pthread_mutex_lock(&bucket->lock);
@@ -53,6 +54,41 @@ void unpark(struct parked *record)
         record->previous->next = record->next;
     else
         word_store_relaxed(&bucket->first, (uintptr_t)record->next);
+    return bucket;
+}
+
+void park(struct parked *record, uintptr_t key, atomic_u32 *word)
+{
+    pthread_mutex_unlock(&enter(record, key, word)->lock);
+}
+
+void unpark(struct parked *record)
+{
+    pthread_mutex_unlock(&leave(record)->lock);
+}
+
+static void flag_set(atomic_u64 *flags, uint64_t flag, bool set)
+{
+    uint64_t word = u64_load_relaxed(flags);
+    while (!u64_cas_seq_cst(flags, &word, set ? word | flag : word & ~flag))
+        continue;
+}
+
+void park_flag(struct parked *record, atomic_u64 *flags, uint64_t flag)
+{
+    struct bucket *bucket = enter(record, (uintptr_t)flags, NULL);
+    flag_set(flags, flag, true);
+    pthread_mutex_unlock(&bucket->lock);
+}
+
+void unpark_flag(struct parked *record, atomic_u64 *flags, uint64_t flag)
+{
+    struct bucket *bucket = leave(record);
+    const struct parked *other = bucket_first(bucket);
+    while (other && other->key != record->key)
+        other = other->next;
+    if (!other)
+        flag_set(flags, flag, false);
     pthread_mutex_unlock(&bucket->lock);
 }
 

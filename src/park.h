@@ -1,6 +1,7 @@
 /*
- * park.h - where threads that wait for several contexts leave word of it: a static table
- * of buckets, each a lock and a list of records that lie on the waiters' stacks.
+ * park.h - where threads that wait for several contexts, or for one to be idle, leave
+ * word of it: a static table of buckets, each a lock and a list of records that lie on
+ * the waiters' stacks.
  *
  * A record names what its thread waits for (its key, the context's address) and the word
  * on which it sleeps. Nothing is allocated, nothing is left in the context but
@@ -46,6 +47,13 @@ void park_wake(uintptr_t key);
 
 /* Sleeps until the word is 1, a signal, or `until_ns`; then it is 0. May be spurious. */
 void park_sleep(atomic_u32 *word, int64_t until_ns);
+
+/*
+ * Has `flag` set in `*flags` as long as anybody is parked for it: set and cleared under the
+ * lock, so the last one to leave is known. seq_cst, both.
+ */
+void park_flag(struct parked *record, atomic_u64 *flags, uint64_t flag);
+void unpark_flag(struct parked *record, atomic_u64 *flags, uint64_t flag);
 
 /* Whoever was parked is in the parent process. */
 void park_fork_child(void);

@@ -74,7 +74,6 @@ int canopy_root_free(canopy_ctx *root)
     struct domain *domain = ctx_domain(root);
     if (word_load_acquire(&domain->inbox)) /* with canopy_loop_close: nobody posts to it */
         return -EBUSY;
-    children_watch(root);
     uint64_t refs = u64_load_acquire(&root->refs); /* pairs with the drops in ctx.c */
     if (refs_handles(refs) != 1 || (refs & REFS_COUNTED) || !children_empty(root))
         return -EBUSY;

@@ -110,19 +110,29 @@ int canopy_wait_any(const canopy_ctx *const ctxs[], size_t n, int64_t until_ns)
     return index >= 0 ? index : -ETIME;
 }
 
-int canopy_wait_idle(const canopy_ctx *view, int64_t until_ns)
+static int wait_counted(struct canopy_ctx *ctx, int64_t until_ns)
 {
-    if (!view || ctx_kind(view) == KIND_STATIC)
-        return -EINVAL;
-    struct canopy_ctx *ctx = ctx_mutable(view);
-    children_watch(ctx);
     for (;;) {
         uint64_t refs = u64_load_acquire(&ctx->refs); /* pairs with the drops in ctx.c */
-        if (!(refs & REFS_COUNTED))                   /* gone; now their memory, too */
-            return rcu_flush(until_ns) ? 0 : -ETIME;
+        if (!(refs & REFS_COUNTED))
+            return 0;
         if (time_is_up(until_ns))
             return -ETIME;
         rcu_help(); /* what was retired may hold contexts */
         futex_wait(futex_low_half(&ctx->refs), (uint32_t)refs, until_ns);
     }
+}
+
+int canopy_wait_idle(const canopy_ctx *view, int64_t until_ns)
+{
+    if (!view || ctx_kind(view) == KIND_STATIC)
+        return -EINVAL;
+    struct canopy_ctx *ctx = ctx_mutable(view);
+    struct parked watch;
+    children_watch(ctx, &watch);
+    int err = wait_counted(ctx, until_ns);
+    children_unwatch(ctx, &watch);
+    if (err)
+        return err;
+    return rcu_flush(until_ns) ? 0 : -ETIME; /* gone; now their memory, too */
 }

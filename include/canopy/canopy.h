@@ -422,8 +422,9 @@ CANOPY_API CANOPY_NONNULL int canopy_done_fd(const canopy_ctx *ctx);
 
 /*
  * Waits until nothing derived from `ctx` has memory any more: 0, or -ETIME at
- * `until_ns`. -EINVAL on NULL, background and todo. From the first call on,
- * children of `ctx` cost it two more atomic operations each. Blocks.
+ * `until_ns`. -EINVAL on NULL, background and todo. While it waits, children of
+ * `ctx` come and go by atomic operations, two more each than they need otherwise;
+ * once nobody waits they cost what they did before. Blocks.
  */
 CANOPY_API int canopy_wait_idle(const canopy_ctx *ctx, int64_t until_ns);
 

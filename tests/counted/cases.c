@@ -63,6 +63,27 @@ static void work_request(struct scene *scene, struct part *part)
     }
 }
 
+/* Under a parent that somebody has waited for, in vain. */
+static void enter_after_idle(struct scene *scene, struct part *part)
+{
+    const canopy_ctx *parent = scene->parent;
+    work_create(scene, part);
+    canopy_ctx *child = must(canopy_with_cancel(parent));
+    if (canopy_wait_idle(parent, 0) == 0)
+        must(NULL);
+    canopy_end(child);
+}
+
+/* Under a root that could not be freed. */
+static void enter_after_refusal(struct scene *scene, struct part *part)
+{
+    work_create(scene, part);
+    canopy_ctx *child = must(canopy_with_cancel(scene->parent));
+    if (canopy_root_free(scene->top) == 0)
+        must(NULL);
+    canopy_end(child);
+}
+
 static uint64_t random_next(uint64_t *state)
 {
     *state ^= *state << 13;
@@ -299,6 +320,10 @@ const struct counted_case counted_cases[] = {
     {.name = "create_among_many", .parent = UNDER_SHARED, .operations = BATCH, .live = CROWD,
      .work = work_create},
     {.name = "create_under_root", .parent = UNDER_ROOT, .operations = BATCH, .work = work_create},
+    {.name = "create_after_idle", .parent = UNDER_SHARED, .operations = BATCH,
+     .enter = enter_after_idle, .work = work_create},
+    {.name = "create_after_refusal", .parent = UNDER_ROOT, .operations = BATCH,
+     .enter = enter_after_refusal, .work = work_create},
     {.name = "timeout", .parent = UNDER_SHARED, .operations = BATCH, .work = work_timeout},
     {.name = "timeout_host_clock", .parent = UNDER_HOST_ROOT, .operations = BATCH,
      .work = work_timeout},

@@ -48,6 +48,59 @@ SCENARIO(stripe_becomes_owned_beside_wait_idle)
     scenario_close();
 }
 
+static canopy_ctx *first;
+
+static void makes_children_and_one_more(void)
+{
+    makes_children();
+    first = canopy_with_cancel(top);
+}
+
+/* The blocks are opened for who waits: not while that one counts are they owned again. */
+SCENARIO(stripe_becomes_owned_again_beside_wait_idle)
+{
+    top = canopy_with_cancel(scenario_base());
+    before(makes_children_and_one_more);
+    beside(derives_and_releases_the_last, watches, NULL);
+    for (unsigned i = 0; i < CHILDREN; i++)
+        canopy_release(children[i]);
+    canopy_release(first);
+    canopy_release(made);
+    CHECK(canopy_wait_idle(top, 0) == 0);
+    canopy_release(top);
+    scenario_close();
+}
+
+/* They were opened for one that has waited, and is gone. */
+static void makes_children_and_watches(void)
+{
+    makes_children_and_one_more();
+    watches();
+}
+
+static void derives_and_keeps(void)
+{
+    made = canopy_with_cancel(top);
+    canopy_release(canopy_with_cancel(top));
+}
+
+static void releases_top(void)
+{
+    canopy_release(top);
+}
+
+SCENARIO(stripe_becomes_owned_again_beside_the_last_release)
+{
+    top = canopy_with_cancel(scenario_base());
+    before(makes_children_and_watches);
+    beside(derives_and_keeps, releases_top, NULL);
+    for (unsigned i = 0; i < CHILDREN; i++)
+        canopy_release(children[i]);
+    canopy_release(first);
+    canopy_release(made);
+    scenario_close();
+}
+
 /* --------------------- a block added behind one cancel, which another has just marked */
 
 static void fills_busy(void)

@@ -260,6 +260,21 @@ SCENARIO(wait_idle_beside_release_beside_cancel)
     end_all();
 }
 
+static void waits_for_idle_in_vain(void)
+{
+    int waited = canopy_wait_idle(top, 0);
+    CHECK(waited == 0 || waited == -ETIME);
+}
+
+/* Who gives up leaves the other one what wakes it. */
+SCENARIO(wait_idle_beside_another_beside_release)
+{
+    top = canopy_with_cancel(scenario_base());
+    leaf = canopy_with_cancel(top);
+    beside(waits_for_idle, waits_for_idle_in_vain, releases_leaf, NULL);
+    end_all();
+}
+
 /* ---------------------------------------------------------------------- root_free */
 
 static canopy_ctx *root;
