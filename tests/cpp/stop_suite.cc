@@ -113,13 +113,13 @@ TEST(std_owners_and_views_are_moved_copied_and_swapped)
     assert_ptr_equal(other.get(), raw);
     context moved{std::move(other)};
     assert_ptr_equal(moved.get(), raw);
-    assert_null(other.get()); // NOLINT(bugprone-use-after-move): empty, it says
+    assert_null(other.get()); // NOLINT(*-use-after-move,*.Move): it is empty
 
     shared_context seen{moved};
     shared_context copy{seen}, away{std::move(seen)};
     assert_ptr_equal(copy.get(), raw);
     assert_ptr_equal(away.get(), raw);
-    assert_null(seen.get()); // NOLINT(bugprone-use-after-move): empty, it says
+    assert_null(seen.get()); // NOLINT(*-use-after-move,*.Move): it is empty
     std::swap(seen, copy);
     assert_ptr_equal(seen.get(), raw);
     assert_null(copy.get());
@@ -213,6 +213,7 @@ TEST(std_of_many_requests_at_once_one_calls_the_callback)
     callback counts{ctx, [&] { calls++; }};
     {
         std::vector<std::thread> threads;
+        threads.reserve(requesters);
         std::atomic<int> winners{0};
         for (int i = 0; i < requesters; i++)
             threads.emplace_back([&] { winners += ctx.cancel(); });
@@ -247,6 +248,7 @@ TEST(std_callbacks_of_many_threads_are_each_called_once)
     std::atomic<int> calls{0}, made{0};
     std::atomic<bool> over{false};
     std::vector<std::thread> threads;
+    threads.reserve(threads_made);
     for (int i = 0; i < threads_made; i++)
         threads.emplace_back([&] {
             callback counts{ctx, [&] { calls++; }};

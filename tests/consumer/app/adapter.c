@@ -3,7 +3,9 @@
  * epoll that a deadline of its root's wakes, and a semaphore that is not waited for
  * beyond it. Exits with 0 if everything behaved.
  */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include <canopy/adapters/blocking.h>
 #include <canopy/adapters/loop_epoll.h>
 
