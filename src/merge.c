@@ -14,6 +14,11 @@
  * nor children of its own: `refs` links it to the next INPUT, `link` to the next
  * one that the same cancel has claimed.
  *
+ * Which input's end it reports: the inputs are registered and looked at in order, each
+ * before the next one is registered. So where one input's cancel has returned before
+ * another's began, the merged context has ended by the first or (born done) by a lower
+ * one's.
+ *
  * At its last reference the merged context leaves all lists at once. If a walk
  * may be holding it through any of them, it and its INPUTs are retired in one
  * piece.
@@ -159,17 +164,6 @@ void merge_init(void)
 
 /* -------------------------------------------------------------------- construct */
 
-/* The lowest done input's state, or a live one. */
-static uintptr_t lowest_done(const canopy_ctx *const inputs[], size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        uintptr_t state = ctx_state(inputs[i]);
-        if (!state_is_live(state))
-            return state;
-    }
-    return STATE_LIVE;
-}
-
 /* One INPUT for each input that can end, and always for the first; in order. */
 static bool inputs_alloc(struct canopy_ctx *merged, const canopy_ctx *const inputs[], size_t n)
 {
@@ -216,17 +210,17 @@ canopy_ctx *canopy_with_any(const canopy_ctx *const inputs[], size_t n)
     }
     if (!extension_get(merged) || !inputs_alloc(merged, inputs, n))
         goto undo;
-    /* What was done before the call decides before anybody can end it otherwise. */
-    uintptr_t state = lowest_done(inputs, n);
-    if (!state_is_live(state))
-        cancel_born(merged, state);
-    for (struct canopy_ctx *input = ctx_parent(merged); input; input = input_next(input))
+    /*
+     * C4 for one after the other: what ended before it was registered is found here, what
+     * ends later finds it, and no input's end counts before all lower ones were looked at.
+     */
+    for (struct canopy_ctx *input = ctx_parent(merged); input; input = input_next(input)) {
         if (!ctx_register(input, ctx_parent(input)))
             goto undo;
-    /* C4, for all of them: who ended while we registered may not have seen us. */
-    state = lowest_done(inputs, n);
-    if (!state_is_live(state))
-        cancel_born(merged, state);
+        uintptr_t state = ctx_state_seq_cst(ctx_parent(input)); /* C4: pairs with C1 */
+        if (!state_is_live(state))
+            cancel_born(merged, state);
+    }
     return merged;
 
 undo:

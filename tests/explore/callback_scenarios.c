@@ -383,6 +383,21 @@ SCENARIO(with_any_beside_cancel_of_an_input)
     end_inputs();
 }
 
+static void cancels_left_then_right(void)
+{
+    canopy_cancel_cause(left, &left_cause);
+    canopy_cancel_cause(right, &right_cause);
+}
+
+/* Whenever it is made among the two: there is no moment at which the second one is the first. */
+SCENARIO(with_any_beside_cancels_in_turn)
+{
+    make_inputs();
+    beside(merges, cancels_left_then_right, NULL);
+    CHECK(canopy_cause_of(merged) == &left_cause);
+    end_inputs();
+}
+
 SCENARIO(end_of_merged_beside_cancel_of_an_input)
 {
     make_inputs();
