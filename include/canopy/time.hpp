@@ -38,6 +38,32 @@ class timespan
         return ns_;
     }
 
+    /* By length. */
+    friend constexpr bool operator==(timespan a, timespan b) noexcept
+    {
+        return a.ns_ == b.ns_;
+    }
+    friend constexpr bool operator!=(timespan a, timespan b) noexcept
+    {
+        return a.ns_ != b.ns_;
+    }
+    friend constexpr bool operator<(timespan a, timespan b) noexcept
+    {
+        return a.ns_ < b.ns_;
+    }
+    friend constexpr bool operator>(timespan a, timespan b) noexcept
+    {
+        return a.ns_ > b.ns_;
+    }
+    friend constexpr bool operator<=(timespan a, timespan b) noexcept
+    {
+        return a.ns_ <= b.ns_;
+    }
+    friend constexpr bool operator>=(timespan a, timespan b) noexcept
+    {
+        return a.ns_ >= b.ns_;
+    }
+
   private:
     using limits = std::numeric_limits<std::int64_t>;
 
@@ -105,6 +131,12 @@ class moment
         return std::chrono::steady_clock::time_point{std::chrono::nanoseconds{ns}};
     }
 
+    /* canopy_now_ns: what time it is. */
+    [[nodiscard]] static moment now() noexcept
+    {
+        return from_ns(canopy_now_ns());
+    }
+
     /* As canopy.h takes it. */
     constexpr std::int64_t ns() const noexcept
     {
@@ -114,6 +146,42 @@ class moment
     constexpr operator std::chrono::steady_clock::time_point() const noexcept
     {
         return std::chrono::steady_clock::time_point{std::chrono::nanoseconds{ns_}};
+    }
+
+    /* So much later; saturates, and never stays never. */
+    friend constexpr moment operator+(moment start, timespan span) noexcept
+    {
+        using limits = std::numeric_limits<std::int64_t>;
+        const std::int64_t a = start.ns_, b = span.ns();
+        if (a == limits::max() || (b > 0 && a > limits::max() - b))
+            return from_ns(limits::max());
+        return from_ns(b < 0 && a < limits::min() - b ? limits::min() : a + b);
+    }
+
+    /* By time; also with time points, which become moments. */
+    friend constexpr bool operator==(moment a, moment b) noexcept
+    {
+        return a.ns_ == b.ns_;
+    }
+    friend constexpr bool operator!=(moment a, moment b) noexcept
+    {
+        return a.ns_ != b.ns_;
+    }
+    friend constexpr bool operator<(moment a, moment b) noexcept
+    {
+        return a.ns_ < b.ns_;
+    }
+    friend constexpr bool operator>(moment a, moment b) noexcept
+    {
+        return a.ns_ > b.ns_;
+    }
+    friend constexpr bool operator<=(moment a, moment b) noexcept
+    {
+        return a.ns_ <= b.ns_;
+    }
+    friend constexpr bool operator>=(moment a, moment b) noexcept
+    {
+        return a.ns_ >= b.ns_;
     }
 
   private:

@@ -92,6 +92,24 @@ TEST(cpp_moments_are_those_of_the_library)
     assert_true(moment{back}.ns() == now.ns());
 }
 
+TEST(cpp_moments_are_compared_and_moved)
+{
+    constexpr moment first = moment::from_ns(1), second = moment::from_ns(2);
+    static_assert(first < second && first <= second && first != second && !(first == second));
+    static_assert(second > first && second >= first && first >= first && first == first);
+    static_assert(first < canopy::never && canopy::never == steady_clock::time_point::max());
+    static_assert(first < steady_clock::time_point{2ns} && steady_clock::time_point{1ns} == first);
+    static_assert(timespan{1s} < 2s && timespan{1s} == 1000ms && 1s != timespan{3h});
+    static_assert(first + 1ns == second && second + -1ns == first && first + 1h > second);
+    static_assert(canopy::never + -1h == canopy::never && canopy::never + 1h == canopy::never);
+    static_assert(moment::from_ns(CANOPY_NEVER - 1) + 1h == canopy::never);
+    static_assert(moment::from_ns(least + 1) + -1h == moment::from_ns(least));
+    std::int64_t before_ns = now_ns();
+    moment now = moment::now();
+    assert_in_range(now.ns(), before_ns, now_ns());
+    assert_true(now <= steady_clock::now());
+}
+
 TEST(cpp_absurd_timeouts_end_at_once_or_never)
 {
     auto never = canopy::with_timeout(canopy::background(), std::chrono::hours::max());
