@@ -105,18 +105,18 @@ CANOPY_API CANOPY_MUST_USE canopy_ctx *canopy_debug_made(canopy_ctx *ctx, const 
 }
 #endif
 
-#ifdef CANOPY_DEBUG
+#if defined(CANOPY_DEBUG) && !defined(__cplusplus)
 #define CANOPY_DEBUG_HERE(ctx)          canopy_debug_made((ctx), __FILE__, __LINE__)
-#define canopy_root_new(...)            CANOPY_DEBUG_HERE(canopy_root_new(__VA_ARGS__))
-#define canopy_with_any(...)            CANOPY_DEBUG_HERE(canopy_with_any(__VA_ARGS__))
-#define canopy_with_cancel(...)         CANOPY_DEBUG_HERE(canopy_with_cancel(__VA_ARGS__))
-#define canopy_with_deadline(...)       CANOPY_DEBUG_HERE(canopy_with_deadline(__VA_ARGS__))
-#define canopy_with_deadline_cause(...) CANOPY_DEBUG_HERE(canopy_with_deadline_cause(__VA_ARGS__))
-#define canopy_with_signals(...)        CANOPY_DEBUG_HERE(canopy_with_signals(__VA_ARGS__))
-#define canopy_with_timeout(...)        CANOPY_DEBUG_HERE(canopy_with_timeout(__VA_ARGS__))
-#define canopy_with_timeout_cause(...)  CANOPY_DEBUG_HERE(canopy_with_timeout_cause(__VA_ARGS__))
-#define canopy_with_value(...)          CANOPY_DEBUG_HERE(canopy_with_value(__VA_ARGS__))
-#define canopy_without_cancel(...)      CANOPY_DEBUG_HERE(canopy_without_cancel(__VA_ARGS__))
+#define canopy_root_new(...)            CANOPY_DEBUG_HERE((canopy_root_new)(__VA_ARGS__))
+#define canopy_with_any(...)            CANOPY_DEBUG_HERE((canopy_with_any)(__VA_ARGS__))
+#define canopy_with_cancel(...)         CANOPY_DEBUG_HERE((canopy_with_cancel)(__VA_ARGS__))
+#define canopy_with_deadline(...)       CANOPY_DEBUG_HERE((canopy_with_deadline)(__VA_ARGS__))
+#define canopy_with_deadline_cause(...) CANOPY_DEBUG_HERE((canopy_with_deadline_cause)(__VA_ARGS__))
+#define canopy_with_signals(...)        CANOPY_DEBUG_HERE((canopy_with_signals)(__VA_ARGS__))
+#define canopy_with_timeout(...)        CANOPY_DEBUG_HERE((canopy_with_timeout)(__VA_ARGS__))
+#define canopy_with_timeout_cause(...)  CANOPY_DEBUG_HERE((canopy_with_timeout_cause)(__VA_ARGS__))
+#define canopy_with_value(...)          CANOPY_DEBUG_HERE((canopy_with_value)(__VA_ARGS__))
+#define canopy_without_cancel(...)      CANOPY_DEBUG_HERE((canopy_without_cancel)(__VA_ARGS__))
 #endif
 
 #endif

@@ -126,11 +126,12 @@ CANOPY_API int64_t canopy_loop_timeout_ns(canopy_loop *loop, int64_t now_ns);
  */
 static inline int canopy_loop_timeout_ms(int64_t timeout_ns)
 {
+    int64_t ms;
     if (timeout_ns == CANOPY_NEVER)
         return -1;
     if (timeout_ns <= 0)
         return 0;
-    int64_t ms = (timeout_ns - 1) / 1000000 + 1;
+    ms = (timeout_ns - 1) / 1000000 + 1;
     /* NOLINTNEXTLINE(bugprone-narrowing-conversions): C++ would warn of a cast */
     return ms < INT_MAX ? ms & INT_MAX : INT_MAX;
 }
