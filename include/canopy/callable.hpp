@@ -17,15 +17,39 @@ namespace canopy
 namespace detail
 {
 
+/* Whether what is kept as an F can be called, as an rvalue or else as it lies there. */
+template <class F, class... Args>
+inline constexpr bool is_called =
+    std::is_invocable_v<F, Args...> || std::is_invocable_v<std::add_lvalue_reference_t<F>, Args...>;
+
+/* Calls it, once: as an rvalue if it can be, as std::stop_callback does. */
+template <class F, class... Args>
+decltype(auto) call(std::remove_reference_t<F> &callable, const Args &...args) noexcept
+{
+    if constexpr (std::is_invocable_v<F, const Args &...>)
+        return static_cast<F &&>(callable)(args...);
+    else
+        return callable(args...);
+}
+
 /* Runs what lies at `callable`; an exception ends the program. */
 template <class F> void run(void *callable) noexcept
 {
-    static_cast<void>((*static_cast<F *>(callable))());
+    static_cast<void>(call<F>(*static_cast<std::remove_reference_t<F> *>(callable)));
+}
+
+/* Where run finds it. */
+template <class T> void *address(T &callable) noexcept
+{
+    return const_cast<void *>(static_cast<const volatile void *>(std::addressof(callable)));
 }
 
 /* Whether a callable can go in the place of a pointer to it. */
+template <class F, bool = std::is_object_v<F>> inline constexpr bool is_word = false;
 template <class F>
-inline constexpr bool is_word = sizeof(F) <= sizeof(void *) && std::is_trivially_copyable_v<F>;
+inline constexpr bool
+    is_word<F, true> = sizeof(F) <= sizeof(void *) &&
+                       std::is_trivially_copyable_v<F> &&std::is_trivially_move_constructible_v<F>;
 
 template <class F> void *to_word(const F &fn) noexcept
 {
@@ -35,11 +59,11 @@ template <class F> void *to_word(const F &fn) noexcept
 }
 
 /* A copy of what went into `word`, called. */
-template <class F, class... Args> decltype(auto) call_word(void *word, Args... args) noexcept
+template <class F, class... Args> decltype(auto) call_word(void *word, const Args &...args) noexcept
 {
     alignas(F) unsigned char bytes[sizeof(F)];
     std::memcpy(bytes, &word, sizeof bytes);
-    return (*std::launder(reinterpret_cast<F *>(bytes)))(args...);
+    return call<F>(*std::launder(static_cast<F *>(static_cast<void *>(bytes))), args...);
 }
 
 template <class F> void run_word(void *word) noexcept
@@ -49,10 +73,27 @@ template <class F> void run_word(void *word) noexcept
 
 /* In the place of a callable that is kept elsewhere. */
 struct nothing {
-    template <class F> explicit nothing(const F &) noexcept
+    template <class... Args> explicit nothing(const Args &...) noexcept
     {
     }
 };
+
+/* Whether an F & may be bound to what an argument refers to, which outlives the call. */
+template <class F, class... Args> inline constexpr bool is_bound = false;
+template <class F, class Arg>
+inline constexpr bool is_bound<F, Arg> =
+    std::is_lvalue_reference_v<Arg> &&std::is_convertible_v<std::remove_reference_t<Arg> *, F *>;
+
+/* Whether an F can be made of the arguments, to be called without any. */
+template <class F, class... Args> inline constexpr bool is_made_of()
+{
+    if constexpr (std::is_lvalue_reference_v<F>)
+        return is_bound<std::remove_reference_t<F>, Args...> && is_called<F>;
+    else if constexpr (std::is_object_v<F>)
+        return std::is_constructible_v<F, Args...> && is_called<F>;
+    else
+        return false;
+}
 
 /*
  * Room for a callable of whatever type: in place, or in memory of its own if it does
@@ -78,7 +119,7 @@ class any_callable
         using callable = std::decay_t<F>;
         clear();
         if constexpr (fits<callable>)
-            at_ = new (buffer_) callable(std::forward<F>(fn));
+            at_ = ::new (static_cast<void *>(buffer_)) callable(std::forward<F>(fn));
         else
             at_ = new (std::nothrow) callable(std::forward<F>(fn));
         if (at_)

@@ -28,22 +28,30 @@ namespace detail
 class direct_record
 {
   public:
-    int add(void (*fn)(void *), void *arg, context_ref ctx)
+    direct_record() noexcept // NOLINT(clang-analyzer-optin.cplusplus.UninitializedObject)
     {
-        return canopy_after_func(ctx.get(), &record_, fn, arg);
+    }
+
+    int add(void (*fn)(void *), void *arg, lasting_ref ctx)
+    {
+        return canopy_after_func(ctx.get(), record_, fn, arg);
     }
     bool stop()
     {
-        return canopy_callback_stop(&record_);
+        return canopy_callback_stop(record_);
+    }
+    int join()
+    {
+        return canopy_callback_join(record_);
     }
     void drop()
     {
         if (!stop())
-            canopy_callback_drop(&record_);
+            canopy_callback_drop(record_);
     }
 
   private:
-    canopy_callback record_;
+    canopy_callback record_[1]; /* not initialised, which nobody asks of an array */
 };
 
 /* A callable in place, registered from here to its end. */
@@ -69,15 +77,24 @@ template <class Record, class F> class fixed_callback
         return record_.stop();
     }
 
-  protected:
-    template <class... Where>
-    explicit fixed_callback(F &&fn, Where &&...where) : fn_(static_cast<F &&>(fn))
+    /*
+     * 0 once the callable is not running and not bound to run: so after a stop that
+     * gave false it waits for its end. -EDEADLK where that would be for itself.
+     */
+    int join()
     {
-        /* What is a word is trivial to move: still there. */
-        if constexpr (is_word<F>)
-            error_ = record_.add(run_word<F>, to_word(fn), std::forward<Where>(where)...);
-        else
-            error_ = record_.add(run<F>, std::addressof(fn_), std::forward<Where>(where)...);
+        return record_.join();
+    }
+
+  protected:
+    /* Makes the callable of `args`, in place. */
+    template <class Where, class... Args>
+    explicit fixed_callback(const Where &where,
+                            Args &&...args) noexcept(std::is_reference_v<F> ||
+                                                     std::is_nothrow_constructible_v<F, Args...>)
+        : record_(), fn_(std::forward<Args>(args)...),
+          error_(add(where, std::forward<Args>(args)...))
+    {
     }
     ~fixed_callback()
     {
@@ -85,9 +102,23 @@ template <class Record, class F> class fixed_callback
     }
 
   private:
+    /* Nothing has been made of the arguments yet where nothing is kept here. */
+    template <class Where, class... Args> int add(const Where &where, Args &&...args)
+    {
+        using target = std::remove_reference_t<F>;
+        if constexpr (is_word<F>)
+            return record_.add(run_word<F>, to_word<F>(F(std::forward<Args>(args)...)), where);
+        else if constexpr (std::is_object_v<F>)
+            return record_.add(run<F>, address(fn_), where);
+        else if constexpr (std::is_function_v<target>)
+            return record_.add(run_word<target *>, to_word<target *>(args...), where);
+        else
+            return record_.add(run<F>, address<target>(args...), where);
+    }
+
     Record record_;
+    std::conditional_t<std::is_object_v<F> && !is_word<F>, F, nothing> fn_;
     int error_;
-    std::conditional_t<is_word<F>, nothing, F> fn_;
 };
 
 /* A callable of any type, one after the other. */
@@ -103,6 +134,12 @@ template <class Record> class erased_callback
         return fn_ && record_.stop();
     }
 
+    /* 0 once the callable is not running and not bound to run; as callback::join. */
+    int join()
+    {
+        return fn_ ? record_.join() : 0;
+    }
+
     /* Takes the callable back and destroys it, as the object's end does. */
     void clear()
     {
@@ -112,21 +149,22 @@ template <class Record> class erased_callback
     }
 
   protected:
-    erased_callback() = default;
+    erased_callback() noexcept : record_(), fn_()
+    {
+    }
     ~erased_callback()
     {
         clear();
     }
 
-    template <class F, class... Where> int restart(F &&fn, Where &&...where)
+    template <class F, class Where> int restart(F &&fn, const Where &where)
     {
         clear();
         void *const callable = fn_.emplace(std::forward<F>(fn));
         if (!callable)
             return -ENOMEM;
         /* Once it is added it may run at any time, and end this object. */
-        const int error =
-            record_.add(run<std::decay_t<F>>, callable, std::forward<Where>(where)...);
+        const int error = record_.add(run<std::decay_t<F>>, callable, where);
         if (error)
             fn_.clear();
         return error;
@@ -140,34 +178,44 @@ template <class Record> class erased_callback
 } // namespace detail
 
 /*
- * Runs fn() once when `ctx` is done, where and after what canopy_after_func says; if it
- * is done already, before the constructor returns. The callable lies in the object:
- * nothing is allocated for it.
+ * Runs a callable F once when `ctx` is done, where and after what canopy_after_func says;
+ * if it is done already, before the constructor returns. F is what std::stop_callback
+ * takes: whatever can be called without arguments, as an rvalue if it can be; it need
+ * not be movable, and may be const. It lies in the object, and nothing is allocated for
+ * it. Of an F & the object keeps the address alone.
  *
  * error() gives 0, or -EINVAL (an empty handle) or -ENOMEM: then it is not registered.
  * stop() gives true if fn has not run and never will; it never blocks.
  */
-template <class F> class callback : public detail::fixed_callback<detail::direct_record, F>
+template <class F>
+class [[nodiscard]] callback : public detail::fixed_callback<detail::direct_record, F>
 {
   public:
-    /* Registers fn; error() tells how that went. */
-    callback(context_ref ctx, F fn)
-        : detail::fixed_callback<detail::direct_record, F>{std::move(fn), ctx}
+    using callback_type = F;
+
+    /* Makes the callable of `args` and registers it; error() tells how that went. */
+    template <class... Args, std::enable_if_t<detail::is_made_of<F, Args...>(), int> = 0>
+    [[nodiscard]] explicit callback(lasting_ref ctx, Args &&...args) noexcept(
+        std::is_reference_v<F> || std::is_nothrow_constructible_v<F, Args...>)
+        : detail::fixed_callback<detail::direct_record, F>{ctx, std::forward<Args>(args)...}
     {
     }
 };
 
+/* With a callable that it keeps: a copy of what it is given. */
+template <class Handle, class F> callback(Handle &&, F) -> callback<F>;
+
 /*
  * The same for callables of any type, one after the other: for members of classes. Only
  * one of more than 48 bytes, or aligned to more than std::max_align_t, is allocated.
- * stop() is as above; clear() takes the callable back and destroys it, as the end of the
- * object does.
+ * stop() and join() are as above; clear() takes the callable back and destroys it, as the
+ * end of the object does.
  */
 class any_callback : public detail::erased_callback<detail::direct_record>
 {
   public:
     /* Without a callable. */
-    any_callback() // NOLINT(clang-analyzer-optin.cplusplus.UninitializedObject): start does that
+    any_callback() noexcept
     {
     }
 
@@ -175,7 +223,8 @@ class any_callback : public detail::erased_callback<detail::direct_record>
      * Takes the former callable back and registers fn. 0, or -EINVAL (an empty handle)
      * or -ENOMEM: then there is none.
      */
-    template <class F> [[nodiscard]] int start(context_ref ctx, F &&fn)
+    template <class F, std::enable_if_t<detail::is_made_of<std::decay_t<F>, F>(), int> = 0>
+    [[nodiscard]] int start(lasting_ref ctx, F &&fn)
     {
         return restart(std::forward<F>(fn), ctx);
     }

@@ -18,7 +18,10 @@
  *
  * Places are return addresses. In sources that include this header and are compiled
  * with -DCANOPY_DEBUG, a context also knows the file and line that it was made at;
- * there the constructors are macros, of no cost to speak of with either library.
+ * there the constructors are macros, of no cost to speak of with either library. In C++
+ * they are not: what the C++ headers make knows the caller's place where the source is
+ * compiled with -DCANOPY_DEBUG, whether it includes this header or not, and sources
+ * with and without it may be linked together.
  */
 #ifndef CANOPY_DEBUG_H
 #define CANOPY_DEBUG_H

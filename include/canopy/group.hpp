@@ -18,11 +18,11 @@ namespace canopy
 {
 
 /* A group under `parent`, with at most `limit` members at once (0: no limit). */
-class group
+class [[nodiscard]] group
 {
   public:
     /* Makes it ready; error() tells how that went. */
-    explicit group(context_ref parent, unsigned limit = 0) noexcept
+    [[nodiscard]] explicit group(lasting_ref parent, unsigned limit = 0) noexcept
         : error_{canopy_group_init(&group_, parent.get(), limit)}
     {
     }
@@ -59,10 +59,12 @@ class group
     template <class F> [[nodiscard]] int go(F &&fn)
     {
         using callable = std::decay_t<F>;
-        static_assert(std::is_invocable_r_v<int, callable &, context_ref>,
+        static_assert(std::is_invocable_r_v<int, callable, context_ref> ||
+                          std::is_invocable_r_v<int, callable &, context_ref>,
                       "a member takes a context and gives 0 or what went wrong");
         if constexpr (detail::is_word<callable>) {
-            return canopy_group_go(&group_, run_word<callable>, detail::to_word(callable(fn)));
+            return canopy_group_go(&group_, run_word<callable>,
+                                   detail::to_word(callable(std::forward<F>(fn))));
         } else {
             std::unique_ptr<callable> held{new (std::nothrow) callable(std::forward<F>(fn))};
             if (!held)
@@ -89,7 +91,7 @@ class group
     template <class F> static int run_held(const canopy_ctx *ctx, void *arg) noexcept
     {
         const std::unique_ptr<F> held{static_cast<F *>(arg)};
-        return (*held)(context_ref{ctx});
+        return detail::call<F>(*held, context_ref{ctx});
     }
 
     canopy_group group_{};

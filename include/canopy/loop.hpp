@@ -9,6 +9,7 @@
 #include <canopy/callback.hpp>
 #include <canopy/context.hpp>
 #include <canopy/loop.h>
+#include <canopy/root.hpp>
 #include <canopy/time.hpp>
 
 #include <chrono>
@@ -29,11 +30,16 @@ namespace canopy
  * A loop of the thread that makes it, which drives `root` if that is not NULL. It must
  * outlast its callbacks: where one is still armed at its end, it stays open for good.
  */
-class loop
+class [[nodiscard]] loop
 {
   public:
     /* canopy_loop_init; error() tells how that went. */
-    explicit loop(canopy_ctx *root = nullptr) noexcept : error_{canopy_loop_init(&loop_, root)}
+    [[nodiscard]] explicit loop(canopy_ctx *root = nullptr) noexcept
+        : error_{canopy_loop_init(&loop_, root)}
+    {
+    }
+    /* The same for a root of C++, which must outlast it. */
+    [[nodiscard]] explicit loop(root &driven) noexcept : loop{driven.get()}
     {
     }
     loop(const loop &) = delete;
@@ -104,16 +110,30 @@ class loop
 namespace detail
 {
 
+/* Where a loop's callback is added. */
+struct on_loop {
+    lasting_ref ctx;
+    loop &on;
+};
+
 class loop_record
 {
   public:
-    int add(void (*fn)(void *), void *arg, context_ref ctx, loop &on)
+    loop_record() noexcept : record_{}
     {
-        return canopy_loop_after_func(ctx.get(), on.get(), &record_, fn, arg);
+    }
+
+    int add(void (*fn)(void *), void *arg, const on_loop &where)
+    {
+        return canopy_loop_after_func(where.ctx.get(), where.on.get(), &record_, fn, arg);
     }
     bool stop()
     {
         return canopy_loop_callback_stop(&record_);
+    }
+    int join()
+    {
+        return canopy_loop_callback_join(&record_);
     }
     void drop()
     {
@@ -122,40 +142,50 @@ class loop_record
     }
 
   private:
-    canopy_loop_callback record_{};
+    canopy_loop_callback record_;
 };
 
 } // namespace detail
 
 /*
- * Runs fn() once after `ctx` is done, on the thread of `on` when that runs; otherwise as
- * `callback`, and error() gives -EINVAL for a closed loop, too. On that thread stop() is
- * certain, and the end of the object never waits for the callable; on another thread it
- * may have to wait until the loop has run it.
+ * Runs a callable F once after `ctx` is done, on the thread of `on` when that runs;
+ * otherwise as `callback`, and error() gives -EINVAL for a closed loop, too. On that
+ * thread stop() is certain, and the end of the object never waits for the callable; on
+ * another thread it may have to wait until the loop has run it.
  */
-template <class F> class loop_callback : public detail::fixed_callback<detail::loop_record, F>
+template <class F>
+class [[nodiscard]] loop_callback : public detail::fixed_callback<detail::loop_record, F>
 {
   public:
-    /* Registers fn; error() tells how that went. */
-    loop_callback(context_ref ctx, loop &on, F fn)
-        : detail::fixed_callback<detail::loop_record, F>{std::move(fn), ctx, on}
+    using callback_type = F;
+
+    /* Makes the callable of `args` and registers it; error() tells how that went. */
+    template <class... Args, std::enable_if_t<detail::is_made_of<F, Args...>(), int> = 0>
+    [[nodiscard]] explicit loop_callback(lasting_ref ctx, loop &on, Args &&...args) noexcept(
+        std::is_reference_v<F> || std::is_nothrow_constructible_v<F, Args...>)
+        : detail::fixed_callback<detail::loop_record, F>{detail::on_loop{ctx, on},
+                                                         std::forward<Args>(args)...}
     {
     }
 };
+
+/* With a callable that it keeps: a copy of what it is given. */
+template <class Handle, class F> loop_callback(Handle &&, loop &, F) -> loop_callback<F>;
 
 /* The same for callables of any type, as any_callback is. */
 class any_loop_callback : public detail::erased_callback<detail::loop_record>
 {
   public:
     /* Without a callable. */
-    any_loop_callback()
+    any_loop_callback() noexcept
     {
     }
 
     /* As any_callback::start; -EINVAL also for a closed loop. */
-    template <class F> [[nodiscard]] int start(context_ref ctx, loop &on, F &&fn)
+    template <class F, std::enable_if_t<detail::is_made_of<std::decay_t<F>, F>(), int> = 0>
+    [[nodiscard]] int start(lasting_ref ctx, loop &on, F &&fn)
     {
-        return restart(std::forward<F>(fn), ctx, on);
+        return restart(std::forward<F>(fn), detail::on_loop{ctx, on});
     }
 };
 
@@ -168,7 +198,8 @@ namespace detail
 class done_awaiter
 {
   public:
-    done_awaiter(context_ref ctx, loop &on) noexcept : ctx_{ctx}, on_{on}
+    done_awaiter(context_ref ctx, loop &on) noexcept
+        : ctx_{ctx}, on_{on}, waiting_{}, record_{}, error_{0}
     {
     }
     done_awaiter(const done_awaiter &) = delete;
@@ -187,7 +218,7 @@ class done_awaiter
     {
         waiting_ = waiting;
         /* Once it is added it may go on at once, on the loop's thread, and this be gone. */
-        const int error = record_.add(resume, this, ctx_, on_);
+        const int error = record_.add(resume, this, on_loop{ctx_, on_});
         if (error)
             error_ = error;
         return error == 0;
@@ -207,7 +238,7 @@ class done_awaiter
     loop &on_;
     std::coroutine_handle<> waiting_;
     loop_record record_;
-    int error_ = 0;
+    int error_;
 };
 
 } // namespace detail
@@ -218,7 +249,7 @@ class done_awaiter
  * loop) or -ENOMEM, at once. A coroutine that waits may be destroyed on the thread of
  * the loop, and does not go on then. Nothing is allocated but the coroutine itself.
  */
-inline detail::done_awaiter done(context_ref ctx, loop &on) noexcept
+[[nodiscard]] inline detail::done_awaiter done(context_ref ctx, loop &on) noexcept
 {
     return {ctx, on};
 }

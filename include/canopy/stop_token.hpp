@@ -1,24 +1,81 @@
 /*
- * stop_token.hpp - contexts that end with a std::stop_token, and tokens that are stopped
- * with a context. Empty before C++20. The conventions are in canopy.hpp.
+ * stop_token.hpp - stop tokens: one over a context, for senders and what else is written
+ * for any token; and with C++20 contexts that end with a std::stop_token, and tokens of
+ * that kind that are stopped with a context. The conventions are in canopy.hpp.
  */
 #ifndef CANOPY_STOP_TOKEN_HPP
 #define CANOPY_STOP_TOKEN_HPP
 
 #include <canopy/callback.hpp>
+#include <canopy/context.hpp>
 
 #if __has_include(<version>)
 #include <version>
 #endif
 
 #if defined(__cpp_lib_jthread)
-
-#include <cerrno>
 #include <stop_token>
+#endif
+
 #include <utility>
 
 namespace canopy
 {
+
+/*
+ * A stop token of a context, as C++26's senders and receivers know them (stoppable_token
+ * and stoppable_callback_for hold): stop is requested when the context is done. It
+ * borrows, as context_ref does, and nothing is allocated. A callback that could not be
+ * registered for want of memory is never run; callback::error() tells.
+ */
+class context_token
+{
+  public:
+    /* What runs an F when stop is requested. */
+    template <class F> using callback_type = callback<F>;
+
+    /* Of no context: never stopped. */
+    constexpr context_token() noexcept : ctx_{}
+    {
+    }
+
+    /* Of `ctx`, which outlives it. */
+    constexpr explicit context_token(lasting_ref ctx) noexcept : ctx_{ctx}
+    {
+    }
+
+    /* Whether the context is done. */
+    [[nodiscard]] bool stop_requested() const noexcept
+    {
+        return ctx_ && ctx_.done();
+    }
+    /* False of none, background and todo, which never are. */
+    [[nodiscard]] bool stop_possible() const noexcept
+    {
+        return ctx_ && ctx_ != background() && ctx_ != todo();
+    }
+
+    /* Its context. */
+    constexpr operator context_ref() const noexcept
+    {
+        return ctx_;
+    }
+
+    /* Whether both are of the same context. */
+    friend constexpr bool operator==(context_token a, context_token b) noexcept
+    {
+        return a.ctx_ == b.ctx_;
+    }
+    friend constexpr bool operator!=(context_token a, context_token b) noexcept
+    {
+        return a.ctx_ != b.ctx_;
+    }
+
+  private:
+    context_ref ctx_;
+};
+
+#if defined(__cpp_lib_jthread)
 
 /* Why a context ended whose std::stop_token was stopped. */
 inline constexpr cause stop_requested{-ECANCELED, "stop requested", nullptr, 0};
@@ -27,12 +84,14 @@ inline constexpr cause stop_requested{-ECANCELED, "stop requested", nullptr, 0};
  * A context under `parent` that is cancelled when `token` is stopped; at once if it is.
  * Otherwise as `context`, but that it stays where it is.
  */
-class token_context : public lender<token_context>
+class [[nodiscard]] token_context : public owner<token_context>
 {
   public:
     /* Empty, with errno, if there can be none. */
-    token_context(context_ref parent, std::stop_token token)
-        : ctx_{with_cancel(parent)}, callback_{std::move(token), canceller{ctx_.get()}}
+    [[nodiscard]] token_context(lasting_ref parent, std::stop_token token,
+                                const char *file = __builtin_FILE(), int line = __builtin_LINE())
+        : ctx_{canopy_debug_made(canopy_with_cancel(parent.get()), file, line)},
+          callback_{std::move(token), canceller{ctx_.get()}}
     {
     }
 
@@ -46,18 +105,6 @@ class token_context : public lender<token_context>
     {
         return ctx_.get();
     }
-
-    /* As context::cancel. */
-    bool cancel()
-    {
-        return ctx_.cancel();
-    }
-    /* The same with a cause. */
-    bool cancel(const canopy_cause &cause)
-    {
-        return ctx_.cancel(cause);
-    }
-    bool cancel(const canopy_cause &&) = delete;
 
   private:
     struct canceller {
@@ -74,20 +121,23 @@ class token_context : public lender<token_context>
 };
 
 /* The same as a function; empty, with errno, if there can be none. */
-inline token_context with_stop_token(context_ref parent, std::stop_token token)
+[[nodiscard]] inline token_context with_stop_token(lasting_ref parent, std::stop_token token,
+                                                   const char *file = __builtin_FILE(),
+                                                   int line = __builtin_LINE())
 {
-    return {parent, std::move(token)};
+    return {parent, std::move(token), file, line};
 }
 
 /*
  * A std::stop_source whose tokens are stopped when `ctx` is done, as long as the object
  * lasts. It allocates, and may throw, where std::stop_source does.
  */
-class stop_source_for
+class [[nodiscard]] stop_source_for
 {
   public:
     /* Watches `ctx`; error() tells how that went. */
-    explicit stop_source_for(context_ref ctx) : callback_{ctx, requester{source_}}
+    [[nodiscard]] explicit stop_source_for(lasting_ref ctx)
+        : source_{}, callback_{ctx, requester{source_}}
     {
     }
 
@@ -121,8 +171,8 @@ class stop_source_for
     callback<requester> callback_;
 };
 
-} // namespace canopy
-
 #endif
+
+} // namespace canopy
 
 #endif

@@ -6,6 +6,7 @@
 
 #include <csignal>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "../unit/harness.h"
@@ -18,9 +19,10 @@ using canopy::background;
 using canopy::context;
 using canopy::context_ref;
 using canopy::shared_context;
+using canopy::shared_owner;
 using std::chrono::steady_clock;
 
-constexpr canopy::cause gone{-EPIPE, "the client went away"};
+inline constexpr canopy::cause gone{-EPIPE, "the client went away"};
 
 static_assert(sizeof(context) == sizeof(void *) && sizeof(context_ref) == sizeof(void *));
 static_assert(std::is_trivially_copyable_v<context_ref>);
@@ -147,6 +149,69 @@ TEST(cpp_reset_makes_it_serve_again)
     assert_false(ctx.try_reset());
 }
 
+TEST(cpp_shared_owners_can_each_cancel)
+{
+    struct fixture f;
+    fixture_open(&f, CANOPY_CLOCK_HOST);
+    {
+        shared_owner first{canopy::with_cancel(f.root)}, second = first, third, none;
+        shared_context seen{first};
+        third = std::move(first);
+        assert_false(static_cast<bool>(first));
+        assert_false(first.cancel());
+        second = none;
+        assert_live(seen.get()); /* the end of one cancels nothing */
+        second = third;
+        assert_true(second.cancel(gone));
+        assert_ended(seen.get(), -ECANCELED, &gone);
+        assert_false(third.cancel());
+        assert_false(third.set_deadline(canopy::never));
+    }
+    {
+        context sole = canopy::with_cancel(f.root);
+        shared_owner beside{sole};
+        sole = context{}; /* its end still ends it */
+        assert_ended(beside.get(), -ECANCELED, CANOPY_CANCELED);
+    }
+    fixture_close(&f);
+}
+
+TEST(cpp_handles_of_one_context_are_equal)
+{
+    context ctx = canopy::with_cancel(background()), other = canopy::with_cancel(background());
+    const shared_context shared{ctx};
+    const context_ref ref = ctx, none;
+    assert_true(ref == ctx && ctx == ref && ref == shared && shared == ctx && ref == ctx.get());
+    assert_true(ref != other && ref != none && none == context_ref{nullptr} && other != shared);
+    assert_false(static_cast<bool>(none));
+    assert_true(canopy::background() == canopy_background());
+    std::unordered_map<context_ref, int> by_context{{ref, 1}, {other, 2}};
+    assert_int_equal(by_context.at(shared), 1);
+    assert_int_equal(by_context.at(other), 2);
+    assert_int_equal(by_context.count(background()), 0);
+    std::unordered_map<shared_context, int> by_share{{shared, 3}};
+    assert_int_equal(by_share.at(shared_context{ctx}), 3);
+}
+
+namespace
+{
+
+int err_of(context_ref ctx)
+{
+    return ctx.err();
+}
+
+} // namespace
+
+TEST(cpp_a_parameter_may_be_of_what_ends_with_the_statement)
+{
+    context ctx = canopy::with_cancel(background());
+    assert_int_equal(err_of(canopy::with_timeout(ctx, 1h)), 0);
+    assert_int_equal(err_of(canopy::with_timeout(ctx, 0s)), -ETIMEDOUT);
+    assert_int_equal(err_of(shared_context{ctx}), 0);
+    assert_int_equal(canopy::wait_any(canopy::moment::now(), canopy::with_cancel(ctx)), -ETIME);
+}
+
 /* -------------------------------------------------------- observe and wait */
 
 TEST(cpp_causes_are_told_by_their_address)
@@ -168,6 +233,15 @@ TEST(cpp_causes_are_told_by_their_address)
     const canopy_cause *here = CANOPY_CAUSE(1, "made in place");
     third.cancel(*here);
     assert_ended(third.get(), -ECANCELED, here);
+    context fourth = canopy::with_cancel(background()), fifth = canopy::with_cancel(fourth);
+    assert_true(fifth.cancel(CANOPY_CAUSE(2, "by its address")));
+    assert_int_equal(fifth.cause_of()->code, 2);
+    assert_true(fourth.cancel(CANOPY_CANCELED));
+    assert_ended(fourth.get(), -ECANCELED, CANOPY_CANCELED);
+    context sixth = canopy::with_timeout(background(), 0s, here);
+    assert_ended(sixth.get(), -ETIMEDOUT, here);
+    context seventh = canopy::with_deadline(background(), canopy::moment::from_ns(0), nullptr);
+    assert_ended(seventh.get(), -ETIMEDOUT, CANOPY_DEADLINE_EXCEEDED);
 }
 
 TEST(cpp_deadlines_move)
@@ -235,9 +309,9 @@ struct user {
     std::string name;
 };
 
-constexpr canopy::key<const user> user_key{"user"};
-constexpr canopy::key<int> number_key{"number"};
-constexpr canopy::key<int> other_number_key{"number"};
+inline constexpr canopy::key<const user> user_key{"user"};
+inline constexpr canopy::key<int> number_key{"number"};
+inline constexpr canopy::key<int> other_number_key{"number"};
 
 /* Counts how often it is destroyed. */
 struct counted {
@@ -247,7 +321,10 @@ struct counted {
         ++*ends;
     }
 };
-constexpr canopy::key<std::unique_ptr<counted>> counted_key{"counted"};
+inline constexpr canopy::key<std::unique_ptr<counted>> counted_key{"counted"};
+inline constexpr canopy::key<std::unique_ptr<const counted[]>> array_key{"an array"};
+inline constexpr canopy::key<std::shared_ptr<counted>> share_key{"a share"};
+inline constexpr canopy::key<std::shared_ptr<const int[]>> shared_array_key{"shared array"};
 
 std::string greet(context_ref ctx)
 {
@@ -294,6 +371,47 @@ TEST(cpp_owned_values_are_destroyed_once)
         assert_null(empty.value(counted_key));
     }
     fixture_close(&f);
+    assert_int_equal(ends, 1);
+}
+
+TEST(cpp_owned_arrays_are_destroyed_once)
+{
+    int ends = 0;
+    {
+        std::unique_ptr<counted[]> made{new counted[3]{{&ends}, {&ends}, {&ends}}};
+        const counted *at = made.get();
+        context layer = canopy::with_value(background(), array_key, std::move(made));
+        assert_ptr_equal(layer.value(array_key), at);
+        assert_ptr_equal(layer.value(array_key)[2].ends, &ends);
+        assert_null(layer.value(counted_key));
+    }
+    assert_true(eventually(ends == 3, SOON));
+}
+
+TEST(cpp_shares_in_values_are_kept_by_their_contexts)
+{
+    struct fixture f;
+    int ends = 0;
+    fixture_open(&f, CANOPY_CLOCK_HOST);
+    auto made = std::make_shared<counted>(counted{&ends});
+    ends = 0; /* the temporary's */
+    {
+        context layer = canopy::with_value(f.root, share_key, made);
+        context again = canopy::with_value(layer, share_key, made);
+        context array =
+            canopy::with_value(again, shared_array_key, std::shared_ptr<int[]>{new int[2]{4, 5}});
+        assert_int_equal(made.use_count(), 3);
+        const std::shared_ptr<counted> *found = array.value(share_key);
+        assert_true(found && *found == made);
+        std::shared_ptr<counted> taken = *found;
+        assert_int_equal(made.use_count(), 4);
+        assert_int_equal((*array.value(shared_array_key))[1], 5);
+        assert_false(static_cast<bool>(canopy::with_value(context_ref{}, share_key, made)));
+        assert_int_equal(made.use_count(), 4);
+    }
+    fixture_close(&f);
+    assert_int_equal(made.use_count(), 1);
+    made.reset();
     assert_int_equal(ends, 1);
 }
 

@@ -4,11 +4,16 @@
  */
 #include <canopy/canopy.hpp>
 
+#include <array>
 #include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <memory>
+#include <optional>
 #include <ratio>
+#include <unordered_set>
 #include <utility>
+#include <vector>
 
 namespace
 {
@@ -20,14 +25,38 @@ struct user {
     int id;
 };
 
-constexpr canopy::cause closed{-EPIPE, "closed"};
-constexpr canopy::key<const user> user_key{"user"};
-constexpr canopy::key<std::unique_ptr<user>> owned_key{"owned user"};
+inline constexpr canopy::cause closed{-EPIPE, "closed"};
+inline constexpr canopy::key<const user> user_key{"user"};
+inline constexpr canopy::key<std::unique_ptr<user>> owned_key{"owned user"};
+inline constexpr canopy::key<std::unique_ptr<const int[]>> numbers_key{"numbers"};
+inline constexpr canopy::key<std::shared_ptr<const user>> shared_key{"a share in a user"};
+
+/* What is declared not to throw is known not to (-Wnoexcept looks at these). */
+template <class... Types>
+inline constexpr bool quiet = ((std::is_nothrow_default_constructible_v<Types> &&
+                                std::is_nothrow_destructible_v<Types>)&&...);
+template <class... Types>
+inline constexpr bool movable = ((std::is_nothrow_move_constructible_v<Types> &&
+                                  std::is_nothrow_move_assignable_v<Types>)&&...);
+static_assert(quiet<canopy::any_callback, canopy::any_loop_callback, canopy::config>);
+static_assert(quiet<canopy::context, canopy::context_ref, canopy::context_token, canopy::loop>);
+static_assert(quiet<canopy::root, canopy::shared_context, canopy::shared_owner>);
+static_assert(movable<canopy::context, canopy::context_ref, canopy::context_token, canopy::root>);
+static_assert(movable<canopy::moment, canopy::shared_context, canopy::shared_owner>);
+static_assert(noexcept(canopy::context_ref{} == canopy::context_ref{}));
+inline constexpr canopy::timespan second{1s};
+static_assert(noexcept(canopy::moment::now() + second < canopy::never));
+static_assert(noexcept(canopy::with_cancel(canopy::background())));
+static_assert(noexcept(canopy::with_timeout(canopy::todo(), second, CANOPY_CANCELED)));
 
 int observe(canopy::context_ref ctx)
 {
     const user *who = ctx.value(user_key);
     user *owned = ctx.value(owned_key);
+    const int *numbers = ctx.value(numbers_key);
+    const std::shared_ptr<const user> *share = ctx.value(shared_key);
+    if (numbers && share && *share)
+        return numbers[0] + (*share)->id;
     if (!ctx || ctx.done() || ctx.err() || ctx.err_at(std::chrono::steady_clock::now()))
         return ctx.cause_of() == &closed ? 1 : 2;
     if (ctx.lookup(user_key) == who || ctx.lookup(owned_key) == owned)
@@ -37,6 +66,72 @@ int observe(canopy::context_ref ctx)
     if (ctx.wait(canopy::moment::from_ns(1)) || ctx.wait_for(0s))
         ctx.wait();
     return ctx.sleep(duration<double>{0.5}) + ctx.wait_idle(canopy::never);
+}
+
+int many(canopy::context_ref parent)
+{
+    std::vector<canopy::context> owned;
+    owned.push_back(canopy::with_cancel(parent));
+    const std::array<canopy::context_ref, 2> borrowed{parent, owned.front()};
+    const canopy_ctx *const raw[] = {parent.get(), owned.front().get()};
+    const std::vector<int> signals{SIGUSR1, SIGUSR2};
+    const canopy::context made[] = {
+        canopy::with_any(owned),
+        canopy::with_any(borrowed),
+        canopy::with_any(raw),
+        canopy::with_any({parent, owned.front()}),
+        canopy::with_any(borrowed.begin(), borrowed.end()),
+        canopy::with_any(raw, raw + 2),
+        canopy::with_signals(parent, SIGUSR1, SIGUSR2),
+        canopy::with_signals(parent, signals),
+        canopy::with_signals(parent, signals.begin(), signals.end()),
+    };
+    const canopy::moment until = canopy::moment::now() + 1ms;
+    return canopy::wait_any(until, owned) + canopy::wait_any(until, borrowed) +
+           canopy::wait_any(until, raw) + canopy::wait_any(until, {parent, owned.front()}) +
+           canopy::wait_any(until, owned.begin(), owned.end()) +
+           canopy::wait_any(until, canopy::with_cancel(parent)) + canopy::wait_any(until, made);
+}
+
+int compare(canopy::context &ctx, canopy::moment a, canopy::moment b, canopy::timespan span)
+{
+    canopy::context_ref none, same{ctx};
+    canopy::shared_owner owner{ctx}, copy = owner;
+    const std::unordered_set<canopy::context_ref> known{none, same, copy};
+    owner = std::move(copy);
+    if (known.count(ctx) != 1 || same != ctx || none == owner || same != owner)
+        return 1;
+    if (owner.cancel(CANOPY_CANCELED) || ctx.cancel(CANOPY_CAUSE(1, "here")))
+        return 2;
+    if (a == b || a != b || a < b || a > b || a <= b || a >= b + span)
+        return span == 1s || span != 1s || span < 1s || span > 1s || span <= 1s || span >= 1s;
+    return a < std::chrono::steady_clock::now() && observe(canopy::with_timeout(ctx, 1s));
+}
+
+int token(canopy::context_ref ctx)
+{
+    const canopy::context_token of{ctx}, none;
+    int runs = 0;
+    canopy::context_token::callback_type<void (*)()> callback{of, [] {}};
+    auto count = [&runs] { runs++; };
+    canopy::callback<decltype(count) &> counts{of, count};
+    canopy::callback<decltype(count) const> keeps{ctx, count};
+    if (of == none || of != none || of.stop_possible() || of.stop_requested())
+        return callback.join() + counts.join() + keeps.join();
+    return observe(of) + runs;
+}
+
+int root(canopy::moment start)
+{
+    canopy::config config = canopy::config::host_clock(start);
+    config.max_live = 10;
+    canopy::root root{config}, other;
+    canopy::moment next = canopy::never;
+    canopy::loop loop{other};
+    other = std::move(root);
+    if (other.advance(start) || other.advance(start + 1s, &next) || next == canopy::never)
+        canopy::root{}.cancel();
+    return observe(other) + other.close(canopy::never) + (root.release() == nullptr);
 }
 
 int derive(canopy::context_ref parent)
@@ -53,6 +148,10 @@ int derive(canopy::context_ref parent)
     canopy::context named = canopy::with_value(ctx, user_key, &somebody);
     canopy::context owned =
         canopy::with_value(named, owned_key, std::unique_ptr<user>{new user{2}});
+    canopy::context numbers =
+        canopy::with_value(owned, numbers_key, std::unique_ptr<const int[]>{new int[1]{3}});
+    canopy::context share =
+        canopy::with_value(numbers, shared_key, std::make_shared<user>(user{4}));
     canopy::context apart = canopy::without_cancel(owned);
     canopy::context any = canopy::with_any(timed[0], timed[1], canopy::background());
     canopy::context signalled = canopy::with_signals(canopy::todo(), {1, 2});
@@ -101,7 +200,8 @@ bool stop(canopy::context_ref parent, std::stop_token token)
 }
 #endif
 
-#if defined(__cpp_lib_coroutine)
+/* gcc warns of the code that it makes itself of one. */
+#if defined(__cpp_lib_coroutine) && !defined(WITHOUT_COROUTINES)
 struct task {
     struct promise_type {
         task get_return_object()
@@ -140,9 +240,11 @@ int main()
 #if defined(__cpp_lib_jthread)
     stop(canopy::background(), {});
 #endif
-#if defined(__cpp_lib_coroutine)
+#if defined(__cpp_lib_coroutine) && !defined(WITHOUT_COROUTINES)
     await(canopy::background(), loop);
 #endif
-    return derive(canopy::background()) + run(canopy::background()) +
+    canopy::context ctx = canopy::with_cancel(canopy::background());
+    return compare(ctx, canopy::moment::now(), canopy::never, 1min) + many(ctx) + token(ctx) +
+           root(canopy::moment::now()) + derive(canopy::background()) + run(canopy::background()) +
            canopy::with_cancel(canopy::background()).err();
 }
