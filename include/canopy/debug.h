@@ -60,7 +60,15 @@ typedef enum canopy_debug_kind {
      * callback returns (-EDEADLK), or a wait without end on what is never done (at
      * once false, or -EDEADLK).
      */
-    CANOPY_DEBUG_ENDLESS_WAIT = 7
+    CANOPY_DEBUG_ENDLESS_WAIT = 7,
+    /*
+     * A callback returned that had stopped itself, and its record was overwritten by then:
+     * freed, most likely. Stop does nothing there (false), the record stays the library's
+     * until fn has returned; canopy_callback_drop frees it at once. `here` is the stop,
+     * `made` where the callback was added. The library leaves the record alone. A record
+     * that was freed and still looks as before is not told.
+     */
+    CANOPY_DEBUG_CALLBACK_FREED = 8
 } canopy_debug_kind;
 
 /* Where in the program. */
@@ -77,7 +85,7 @@ typedef struct canopy_debug_report {
     const char *text;            /* all of it in one line, for people */
     const canopy_ctx *ctx;       /* the context, not to be used where it is gone; or NULL */
     canopy_debug_place here;     /* the call that was wrong */
-    canopy_debug_place made;     /* where `ctx` was made, or the busy callback was added */
+    canopy_debug_place made;     /* where `ctx` was made, or the callback was added */
     canopy_debug_place released; /* its latest release, where there was one */
 } canopy_debug_report;
 

@@ -12,7 +12,7 @@
 
 #include <canopy/loop.h>
 
-#include "../record.h"
+#include "../callback.h"
 #include "shadow.h"
 
 CORE(after_func);
@@ -45,6 +45,9 @@ struct note {
     bool holds; /* keeps the context in memory, unlike one that runs as it is added */
     canopy_debug_place added;
     struct note *outer; /* of a running one: what the same thread was running */
+    /* Of one whose own callback has stopped it in vain: where, and the record as it was then. */
+    canopy_debug_place stopped;
+    canopy_callback record_then;
 };
 
 /* Under shadow_lock: a search tree (tsearch) of notes by their record's address. */
@@ -101,10 +104,46 @@ static void note_end(struct note *note)
     free(note);
 }
 
+/* The callback that runs here stops its own record, which does nothing. */
+static void stop_own(canopy_callback *record, canopy_debug_place here)
+{
+    struct note *note = innermost;
+    while (note && note->record != record)
+        note = note->outer;
+    if (!note)
+        return;
+    note->stopped = here;
+    note->record_then = (canopy_callback){.canopy_fn = record->canopy_fn,
+                                          .canopy_arg = record->canopy_arg,
+                                          .canopy_ctx_ = record->canopy_ctx_,
+                                          .canopy_slot = record->canopy_slot,
+                                          .canopy_settled = 1};
+}
+
+/*
+ * As such a callback returns: if its record is not as it was, its memory is not the
+ * record's any more. The library then goes on with a copy.
+ */
+static void look_at_own(struct note *note)
+{
+    const canopy_callback *now = note->record;
+    canopy_callback *then = &note->record_then;
+    if (!now || !note->stopped.call ||
+        (now->canopy_fn == then->canopy_fn && now->canopy_arg == then->canopy_arg &&
+         now->canopy_ctx_ == then->canopy_ctx_ && now->canopy_slot == then->canopy_slot))
+        return;
+    tell((canopy_debug_report){CANOPY_DEBUG_CALLBACK_FREED, .ctx = shadow_handle(note->shadow),
+                               .here = note->stopped, .made = note->added},
+         "has a callback that stopped itself, which does nothing, and whose record is gone before "
+         "it has returned: drop it instead");
+    record_give_up(then);
+}
+
 static void leave(void *unused)
 {
     (void)unused;
     struct note *note = innermost;
+    look_at_own(note);
     innermost = note->outer;
     note_end(note);
 }
@@ -150,7 +189,12 @@ static struct note *note_new(const void *record, const canopy_ctx *ctx, void (*f
     struct note *note = malloc(sizeof *note);
     if (!note)
         return NULL;
-    *note = (struct note){record, fn, arg, shadow_of(ctx), holds, here, NULL};
+    *note = (struct note){.record = record,
+                          .fn = fn,
+                          .arg = arg,
+                          .shadow = shadow_of(ctx),
+                          .holds = holds,
+                          .added = here};
     if (note_file(note, other)) {
         if (holds)
             shadow_arm(note->shadow, here);
@@ -218,6 +262,8 @@ bool canopy_callback_stop(canopy_callback *record)
     if (!record || !was_added(record, &note, HERE))
         return false;
     END_IF_STOPPED(note, core_callback_stop(record));
+    if (!is_stopped)
+        stop_own(record, HERE);
     return is_stopped;
 }
 
@@ -331,8 +377,10 @@ bool canopy_loop_callback_stop(canopy_loop_callback *record)
     if (!record || !is_loops(record, HERE))
         return false;
     END_IF_STOPPED(record->canopy_arg, core_loop_callback_stop(record));
-    if (!is_stopped)
+    if (!is_stopped) {
         end_if_left(record);
+        stop_own(&record->canopy_record, HERE);
+    }
     return is_stopped;
 }
 

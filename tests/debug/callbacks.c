@@ -72,6 +72,84 @@ TEST(stop_and_join_of_what_was_added_are_not_told)
     assert_not_told(&told);
 }
 
+/* A request of a server that keeps them in a pool: its end gives it back there. */
+struct request {
+    canopy_callback ended;
+    canopy_loop_callback looped;
+    bool drops;
+};
+
+static void request_ended(void *arg)
+{
+    struct request *request = arg;
+    if (request->drops)
+        assert_false(canopy_callback_drop(&request->ended));
+    else
+        assert_false(canopy_callback_stop(&request->ended));
+    memset(&request->ended, 0x5a, sizeof request->ended);
+}
+
+static void looped_request_ended(void *arg)
+{
+    struct request *request = arg;
+    if (request->drops)
+        assert_false(canopy_loop_callback_drop(&request->looped));
+    else
+        assert_false(canopy_loop_callback_stop(&request->looped));
+    memset(&request->looped, 0x5a, sizeof request->looped);
+}
+
+TEST(callback_that_stops_itself_and_frees_its_record_is_told)
+{
+    struct told told = {0};
+    struct fixture fixture;
+    fixture_open(&fixture, CANOPY_CLOCK_HOST);
+    listen_to(&told);
+    canopy_loop loop;
+    assert_int_equal(canopy_loop_init(&loop, fixture.root), 0);
+    for (int drops = 0; drops < 2; drops++) {
+        struct request request = {.drops = drops};
+        canopy_ctx *ctx = canopy_with_cancel(fixture.root);
+        assert_int_equal(canopy_after_func(ctx, &request.ended, request_ended, &request), 0);
+        assert_int_equal(
+            canopy_loop_after_func(ctx, &loop, &request.looped, looped_request_ended, &request), 0);
+        canopy_cancel(ctx);
+        if (!drops) {
+            assert_told(&told, CANOPY_DEBUG_CALLBACK_FREED, ctx, "canopy_callback_stop");
+            assert_string_equal(told.last.made.call, "canopy_after_func");
+        }
+        assert_int_equal(canopy_loop_run(&loop, 0), 1);
+        if (!drops)
+            assert_told(&told, CANOPY_DEBUG_CALLBACK_FREED, ctx, "canopy_loop_callback_stop");
+        assert_not_told(&told);
+        canopy_release(ctx);
+    }
+    /* It does no harm: the library has touched neither record, and nothing is held. */
+    assert_int_equal(canopy_loop_close(&loop), 0);
+    fixture_close(&fixture);
+    assert_not_told(&told);
+}
+
+static void stop_only(void *arg)
+{
+    struct request *request = arg;
+    assert_false(canopy_callback_stop(&request->ended));
+}
+
+TEST(callback_that_stops_itself_and_keeps_its_record_is_not_told)
+{
+    struct told told = {0};
+    listen_to(&told);
+    struct request request = {.drops = false};
+    canopy_ctx *ctx = canopy_with_cancel(canopy_background());
+    assert_int_equal(canopy_after_func(ctx, &request.ended, stop_only, &request), 0);
+    canopy_cancel(ctx);
+    memset(&request, 0x5a, sizeof request); /* once it has returned */
+    assert_int_equal(canopy_after_func(ctx, &request.ended, stop_only, &request), 0);
+    canopy_release(ctx);
+    assert_not_told(&told);
+}
+
 struct race {
     struct meeting meeting;
     canopy_ctx *ctx;

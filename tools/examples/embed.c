@@ -67,7 +67,7 @@ static void upstream_ready(struct request *r)
     ssize_t size = read(r->upstream.fd, answer, sizeof answer);
     if (size > 0 && write(r->client.fd, answer, (size_t)size) == size)
         printf("request %d: answered\n", r->number);
-    canopy_loop_callback_stop(&r->ended); /* on the loop's thread always in time */
+    canopy_loop_callback_drop(&r->ended); /* on the loop's thread always in time */
     request_close(r);
 }
 

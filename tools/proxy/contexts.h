@@ -311,10 +311,10 @@ static inline bool context_watch(struct worker_contexts *w, const canopy_ctx *ct
     return canopy_loop_after_func(ctx, &w->loop, record, fn, arg) == 0;
 }
 
-/* On the worker's thread that is certain: what has not begun never will. */
+/* On the worker's thread: what has not begun never will, and the record is free. */
 static inline void context_unwatch(canopy_loop_callback *record)
 {
-    canopy_loop_callback_stop(record);
+    canopy_loop_callback_drop(record);
 }
 
 #else
