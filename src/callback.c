@@ -14,7 +14,8 @@
 
 #include <errno.h>
 
-void (*callbacks_await)(void);
+#include "run_list.h"
+#include "worker.h"
 
 void record_is_bound(void *unused)
 {
@@ -83,12 +84,12 @@ static void let_go(struct holding holding, uintptr_t tags)
         canopy_release(holding.ctx);
 }
 
-bool record_disarm(struct canopy_callback *record)
+/* Takes an armed record out: false when it is claimed, or was taken out before. */
+static inline bool record_disarm(struct canopy_callback *record)
 {
     uintptr_t word = record_word(record), seen = word;
     rcu_read_begin(); /* R3 */
-    uint32_t phase = u32_load_acquire(record_state(record));
-    if (phase != RECORD_ARMED) {
+    if (u32_load_acquire(record_state(record)) != RECORD_ARMED) {
         rcu_read_end();
         return false;
     }
@@ -103,9 +104,6 @@ bool record_disarm(struct canopy_callback *record)
     } while (unlikely(!out) && (seen & ~SLOT_COUNTED) == word);
     if (likely(out))
         children_take_hint(hint, holding.scope, slot);
-    else if ((seen & ~SLOT_TAGS) == word)
-        /* Claimed, and whoever did has not said so yet: join must know. */
-        u32_cas_acq_rel(record_state(record), &phase, RECORD_BOUND);
     rcu_read_end();
     if (unlikely(!out))
         return false;
@@ -184,37 +182,61 @@ void callback_run(struct canopy_callback *record)
     run(record, record_finish);
 }
 
-static void run_all(void *list)
+static void run_rest(void *arg)
 {
-    struct canopy_callback **callbacks = list;
-    pthread_cleanup_push(run_all, list);
-    while (*callbacks)
-        callback_run(record_pop(callbacks));
+    struct run_list *list = arg;
+    struct canopy_callback *record;
+    pthread_cleanup_push(run_rest, list);
+    while ((record = run_list_pop(list)) != NULL)
+        callback_run(record);
     pthread_cleanup_pop(0);
 }
 
-bool record_give_up(struct canopy_callback *record)
+/* The first need not wait for its turn, and mostly it is the only one. */
+static void run_here(struct canopy_callback *records)
 {
-    if (record->canopy_fn == record_is_running) {
-        struct running *running = record->canopy_arg;
-        running->record = NULL;
-        running->finish(record);
-        return false;
+    struct canopy_callback *behind = records->canopy_next;
+    struct run_list list;
+    if (!behind) {
+        callback_run(records);
+        return;
     }
-    /* On its way to the worker, which this is; no code of the user's is on that way. */
-    while (!record->canopy_at)
-        callbacks_await();
-    record_unlink(record);
-    record_finish(record);
-    return true;
+    run_list_open(&list, thread_self());
+    run_list_add(&list, behind);
+    pthread_cleanup_push(run_rest, &list);
+    callback_run(records);
+    pthread_cleanup_pop(1);
+}
+
+/* Out of those that a loop has left, which are one thread's. */
+static void left_unlink(struct canopy_callback *record)
+{
+    *record->canopy_at = record->canopy_next;
+    if (record->canopy_next)
+        record->canopy_next->canopy_at = record->canopy_at;
+}
+
+void record_give_up(struct canopy_callback *record)
+{
+    if (unlikely(record->canopy_fn == record_is_left)) {
+        left_unlink(record);
+        record_finish(record);
+        return;
+    }
+    struct running *running = record->canopy_arg;
+    running->record = NULL;
+    running->finish(record);
 }
 
 static void leave_all(void *list)
 {
     struct canopy_callback **left = list;
     pthread_cleanup_push(leave_all, list);
-    while (*left)
-        record_finish(record_pop(left));
+    while (*left) {
+        struct canopy_callback *record = *left;
+        left_unlink(record);
+        record_finish(record);
+    }
     pthread_cleanup_pop(0);
 }
 
@@ -285,42 +307,42 @@ void hand_to_loops(struct canopy_callback *records)
         records_leave(posts.left);
 }
 
-void deliver(struct pass *pass, deliver_elsewhere elsewhere)
+/* A list that is being made, singly linked. */
+struct chain {
+    struct canopy_callback *first;
+    struct canopy_callback **last;
+};
+
+static void chain_add(struct chain *chain, struct canopy_callback *record)
 {
-    struct canopy_callback *callbacks = NULL, **last = &callbacks, *next;
-    struct canopy_callback *bound = NULL, **last_bound = &bound;
-    for (struct canopy_callback *record = pass->first; record; record = next) {
+    record->canopy_next = NULL;
+    *chain->last = record;
+    chain->last = &record->canopy_next;
+}
+
+void deliver(struct pass *pass, bool by_worker)
+{
+    struct chain callbacks = {NULL, &callbacks.first}, bound = {NULL, &bound.first};
+    for (struct canopy_callback *record = pass->first, *next; record; record = next) {
         next = record->canopy_next;
-        if (record_inbox(record)) {
-            record->canopy_next = NULL;
-            *last_bound = record;
-            last_bound = &record->canopy_next;
-        } else {
-            record->canopy_next = NULL;
-            if (!elsewhere)
-                record->canopy_at = last;
-            *last = record;
-            last = &record->canopy_next;
-        }
+        chain_add(record_inbox(record) ? &bound : &callbacks, record);
     }
-    hand_to_loops(bound);
-    if (!elsewhere) {
-        run_all(&callbacks);
+    hand_to_loops(bound.first);
+    if (!callbacks.first)
         return;
-    }
-    for (struct canopy_callback *record = callbacks; record; record = next) {
-        next = record->canopy_next;
-        elsewhere(record);
-    }
+    if (by_worker)
+        worker_run(callbacks.first);
+    else
+        run_here(callbacks.first);
 }
 
 bool cancel_and_deliver(struct canopy_ctx *ctx, uintptr_t word)
 {
     struct pass pass;
-    pass_init(&pass, thread_self());
+    pass_init(&pass);
     bool won = cancel_tree(ctx, word, &pass);
     if (unlikely(pass.first != NULL))
-        deliver(&pass, NULL);
+        deliver(&pass, false);
     return won;
 }
 
@@ -336,7 +358,7 @@ static inline __attribute__((always_inline)) int arm_or_claim(struct canopy_call
     }
     if (unlikely(!state_is_live(state))) {
         struct pass pass;
-        pass_init(&pass, thread_self());
+        pass_init(&pass);
         rcu_read_begin();
         /* The slot is still ours to look at only if no claimer was faster: see R3. */
         *ours = u32_load_acquire(record_state(record)) == RECORD_ARMED &&
@@ -378,11 +400,32 @@ int canopy_after_func(const canopy_ctx *ctx, canopy_callback *record, void (*fn)
     return err;
 }
 
-bool canopy_callback_stop(canopy_callback *record)
+/* A moment in which somebody else goes on with a record, with no code of the user's. */
+static void record_pause(void)
 {
-    if (!record || u32_load_acquire(record_state(record)) != RECORD_ARMED)
-        return false;
-    return record_disarm(record);
+    pause_ns(1000);
+}
+
+static bool runner_has_begun(uint64_t runner)
+{
+    return runner != 0 && !(runner & RUNNER_LISTED);
+}
+
+static bool scope_is_inherited(const struct canopy_ctx *scope)
+{
+    return unlikely(u32_load_relaxed(&fork_generation)) && slab_is_inherited(slab_of(scope));
+}
+
+/* Where the context of a record has its state; by its words alone, as it may be free. */
+static struct canopy_ctx *record_scope(const struct canopy_callback *record, uintptr_t *state)
+{
+    struct canopy_ctx *scope = ctx_mutable(record->canopy_ctx_);
+    *state = word_load_stale(&scope->state);
+    if ((*state & STATE_KIND_MASK) == STATE_FORWARD) {
+        scope = (struct canopy_ctx *)(*state & ~STATE_BITS);
+        *state = word_load_stale(&scope->state);
+    }
+    return scope;
 }
 
 /*
@@ -391,21 +434,69 @@ bool canopy_callback_stop(canopy_callback *record)
  */
 static bool armed_is_bound(struct canopy_callback *record)
 {
-    bool is_done = false;
+    bool is_bound = false;
     uint32_t armed = RECORD_ARMED;
     rcu_read_begin(); /* R3 */
     if (u32_load_acquire(record_state(record)) == RECORD_ARMED) {
-        struct canopy_ctx *scope = ctx_mutable(record->canopy_ctx_);
-        uintptr_t state = word_load_stale(&scope->state); /* R5 */
-        if ((state & STATE_KIND_MASK) == STATE_FORWARD) {
-            scope = (struct canopy_ctx *)(state & ~STATE_BITS);
-            state = word_load_stale(&scope->state);
-        }
-        is_done = !state_is_live(state) &&
-                  !(u32_load_relaxed(&fork_generation) && slab_is_inherited(slab_of(scope)));
+        uintptr_t state;
+        const struct canopy_ctx *scope = record_scope(record, &state); /* R5 */
+        is_bound = !state_is_live(state) && !scope_is_inherited(scope);
     }
     rcu_read_end();
-    return is_done || !u32_cas_acq_rel(record_state(record), &armed, RECORD_ARMED); /* R5 */
+    return is_bound || !u32_cas_acq_rel(record_state(record), &armed, RECORD_ARMED); /* R5 */
+}
+
+/* Whether a record that has not begun to run is another process's. */
+static bool record_is_inherited(struct canopy_callback *record)
+{
+    if (likely(!u32_load_relaxed(&fork_generation)))
+        return false;
+    rcu_read_begin(); /* R3: so long it keeps its context */
+    uint32_t phase = record_phase(record);
+    bool waits =
+        phase == RECORD_ARMED ||
+        (phase == RECORD_CLAIMED && !runner_has_begun(u64_load_relaxed(record_runner(record))));
+    uintptr_t state;
+    bool is_inherited = waits && scope_is_inherited(record_scope(record, &state));
+    rcu_read_end();
+    return is_inherited;
+}
+
+/* A record that is claimed: out of the list in which it waits. False: it has begun to run. */
+static bool record_take_back(struct canopy_callback *record)
+{
+    for (;;) {
+        uint64_t runner = u64_load_relaxed(record_runner(record)); /* R6 */
+        if (runner_has_begun(runner) || record_is_inherited(record))
+            return false;
+        if (!runner)
+            record_pause();
+        else if (run_list_take(record, runner))
+            return true;
+    }
+}
+
+/* Of a record that is not armed, or whose claimer has not said so yet. */
+static __attribute__((noinline)) bool stop_late(struct canopy_callback *record)
+{
+    while (record_phase(record) == RECORD_ARMED) {
+        if (record_is_inherited(record))
+            return false;
+        record_pause();
+    }
+    if (record_phase(record) != RECORD_CLAIMED || !record_take_back(record))
+        return false;
+    record_finish(record);
+    return true;
+}
+
+bool canopy_callback_stop(canopy_callback *record)
+{
+    if (!record)
+        return false;
+    if (likely(record_phase(record) == RECORD_ARMED) && likely(record_disarm(record)))
+        return true;
+    return stop_late(record);
 }
 
 int canopy_callback_join(canopy_callback *record)
@@ -417,13 +508,27 @@ int canopy_callback_join(canopy_callback *record)
         uint32_t word = u32_load_acquire(state); /* pairs with R1, R2 */
         uint32_t phase = word & RECORD_PHASE;
         if (phase == RECORD_ARMED && armed_is_bound(record)) {
-            pause_ns(1000); /* for the claim, with no code of the user's before it */
+            record_pause();
             continue;
         }
-        if (phase != RECORD_BOUND && phase != RECORD_CLAIMED)
+        if (phase != RECORD_CLAIMED)
             return 0;
-        if (phase == RECORD_CLAIMED && runner_is_self(u64_load_relaxed(record_runner(record))))
+        uint64_t runner = u64_load_relaxed(record_runner(record)); /* R6 */
+        if (runner_is_self(runner))
             return -EDEADLK;
+        if (!runner_has_begun(runner)) {
+            if (record_is_inherited(record))
+                return 0;
+            if (!runner) {
+                record_pause();
+                continue;
+            }
+            runner = run_list_runner(record, runner);
+            if (!runner)
+                continue;
+            if (runner_is_self(runner))
+                return -EDEADLK;
+        }
         if (!(word & RECORD_AWAITED) && !u32_cas_acq_rel(state, &word, word | RECORD_AWAITED))
             continue;
         futex_wait(&record->canopy_state, word | RECORD_AWAITED, CANOPY_NEVER);
@@ -432,6 +537,9 @@ int canopy_callback_join(canopy_callback *record)
 
 bool canopy_callback_drop(canopy_callback *record)
 {
-    return canopy_callback_stop(record) ||
-           (canopy_callback_join(record) == -EDEADLK && record_give_up(record));
+    if (canopy_callback_stop(record))
+        return true;
+    if (canopy_callback_join(record) == -EDEADLK)
+        record_give_up(record);
+    return false;
 }

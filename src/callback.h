@@ -7,15 +7,12 @@
 #include "ctx.h"
 #include "record.h"
 
-/* What becomes of callbacks that the calling thread must not run itself. */
-typedef void (*deliver_elsewhere)(struct canopy_callback *record);
-
 /*
  * Delivers everything in `pass`: the records of loops to their inboxes, then the
- * callbacks, in the order in which they were met, here or (unless NULL) `elsewhere`.
- * Outside read sections, without locks.
+ * callbacks, in the order in which they were met, here or by the worker. Outside read
+ * sections, without locks.
  */
-void deliver(struct pass *pass, deliver_elsewhere elsewhere);
+void deliver(struct pass *pass, bool by_worker);
 
 /*
  * Ends claimed records that no loop will run any more, linked, without a call: each is
@@ -29,14 +26,8 @@ void hand_to_loops(struct canopy_callback *records);
 /* Runs one claimed callback and ends its record. */
 void callback_run(struct canopy_callback *record);
 
-/*
- * On the thread that runs a record's callback, or has it to run: the record is its
- * owner's again. True: the callback has not run and never will.
- */
-bool record_give_up(struct canopy_callback *record);
-
-/* Waits for more to be handed to the worker, on it: see worker.c. */
-extern void (*callbacks_await)(void);
+/* On the thread that runs a record's callback: the record is its owner's again. */
+void record_give_up(struct canopy_callback *record);
 
 /* After delivery, or instead: the slot is free, the context let go, the record its owner's. */
 void record_finish(struct canopy_callback *record);
@@ -53,9 +44,6 @@ int record_arm(struct canopy_callback *record, const canopy_ctx *ctx, struct hea
 
 /* The armer's last touch of a record that it armed; without it nobody lets go of the context. */
 void record_settle(struct canopy_callback *record);
-
-/* Takes an armed record out: false when it is claimed. */
-bool record_disarm(struct canopy_callback *record);
 
 /* cancel_tree and deliver on the calling thread. */
 bool cancel_and_deliver(struct canopy_ctx *ctx, uintptr_t word);

@@ -15,18 +15,16 @@
 struct pass {
     struct canopy_callback *first;
     struct canopy_callback **last;
-    uint64_t runner;                          /* thread_self of the thread that will deliver */
     struct canopy_ctx *inputs;                /* claimed inputs of merged contexts, linked */
     struct canopy_ctx *foreign[PASS_FOREIGN]; /* merged contexts that others claimed */
     unsigned foreign_count;
     bool foreign_overflow;
 };
 
-static inline void pass_init(struct pass *pass, uint64_t runner)
+static inline void pass_init(struct pass *pass)
 {
     pass->first = NULL;
     pass->last = &pass->first;
-    pass->runner = runner;
     pass->inputs = NULL;
     pass->foreign_count = 0;
     pass->foreign_overflow = false;

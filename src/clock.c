@@ -71,7 +71,7 @@ static void clock_main(void)
     for (int64_t now_ns = 0, next_ns = CANOPY_NEVER;;) {
         struct pass pass;
         uint32_t seen = u32_load_acquire(&kicks);
-        pass_init(&pass, RUNNER_WORKER);
+        pass_init(&pass);
         if (clock_poll_signals)
             clock_poll_signals(&pass);
         if (next_ns > now_ns) /* else there is something left */
@@ -79,8 +79,7 @@ static void clock_main(void)
         rcu_read_begin();
         next_ns = expire_all(now_ns, &pass);
         rcu_read_end();
-        deliver(&pass, worker_push);
-        worker_wake();
+        deliver(&pass, true);
         if (clock_signals_done)
             clock_signals_done();
         int64_t rested_ns = clock_now_ns() + PAUSE_NS;

@@ -191,12 +191,12 @@ static bool expire_now(struct canopy_ctx *ctx, int64_t deadline_ns)
 {
     int64_t now_ns = domain_now_ns(ctx_domain(ctx));
     struct pass pass;
-    pass_init(&pass, thread_self());
+    pass_init(&pass);
     rcu_read_begin();
     expire_one(ctx, deadline_ns > now_ns ? deadline_ns : now_ns, &pass);
     bool expired = (ctx_state(ctx) & STATE_KIND_MASK) == STATE_TIMEDOUT;
     rcu_read_end();
-    deliver(&pass, NULL);
+    deliver(&pass, false);
     return expired;
 }
 

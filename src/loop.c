@@ -322,7 +322,7 @@ int canopy_loop_after_func(const canopy_ctx *ctx, canopy_loop *loop, canopy_loop
     if (!ctx || !state || !cb || !fn)
         return -EINVAL;
     struct canopy_callback *record = &cb->canopy_record;
-    uint32_t phase = u32_load_acquire(record_state(record)) & RECORD_PHASE; /* with R2 */
+    uint32_t phase = record_phase(record);
     if (phase != RECORD_IDLE && phase != RECORD_DONE)
         return -EBUSY;
     cb->canopy_fn = fn;
@@ -360,8 +360,7 @@ bool canopy_loop_callback_stop(canopy_loop_callback *cb)
         count(loop_of(record), -1);
         return true;
     }
-    uint32_t phase = u32_load_acquire(record_state(record)) & RECORD_PHASE; /* with R1, R2 */
-    if ((phase != RECORD_BOUND && phase != RECORD_CLAIMED) ||
+    if (record_phase(record) != RECORD_CLAIMED ||
         u64_load_relaxed(record_runner(record)) != thread_self())
         return false;
     if (!record_inbox(record))

@@ -19,7 +19,7 @@ bool canopy_cancel(canopy_ctx *ctx)
 static void __attribute__((noinline)) deliver_and_release(struct pass *pass, canopy_ctx *ctx)
 {
     pthread_cleanup_push(release_handle, ctx);
-    deliver(pass, NULL);
+    deliver(pass, false);
     pthread_cleanup_pop(1);
 }
 
@@ -27,7 +27,7 @@ static void __attribute__((noinline)) end_in_steps(canopy_ctx *ctx)
 {
     if (kind_is_cancellable(ctx_kind(ctx))) {
         struct pass pass;
-        pass_init(&pass, thread_self());
+        pass_init(&pass);
         cancel_tree(ctx, state_word(CANOPY_CANCELED, STATE_CANCELED), &pass);
         if (unlikely(pass.first != NULL)) {
             deliver_and_release(&pass, ctx);

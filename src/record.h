@@ -1,17 +1,23 @@
 /*
  * record.h - the record of a callback in a children list.
  *
- *   IDLE ──arm──► ARMED ──claim──► CLAIMED ──ran──► DONE
- *                   │ └─stop──► IDLE      (BOUND: claimed, the claimer has not
- *                   └──stop came late──► BOUND ──claim──► CLAIMED   said so yet)
+ *   IDLE ──arm──► ARMED ──claim──► CLAIMED ──ran, or taken back──► DONE
+ *                   └─stop──► IDLE
  *
  * What decides between stop and the canceller is the slot, not this word: stop
  * takes the record out of it, a claim tags it LOOKED; one compare-and-swap wins.
  * The word tells everybody else what became of it. Its low bits are the phase,
  * RECORD_AWAITED says that a join sleeps on it.
  *
- *   R1 claim: `runner` is stored, then the exchange to CLAIMED; pairs with the
- *      acquire loads in join and stop, which then know who runs it.
+ * While it is CLAIMED its `runner` says where it is:
+ *
+ *   0              on its way, gathered by a pass; no code of the user's is on that way
+ *   LISTED | list  waits for its turn there (run_list.h); any thread may take it back
+ *   who runs it    (base.h), or is just taking it back; of a record that is bound to a
+ *                  loop the loop's thread, from the start
+ *
+ *   R1 claim: the exchange to CLAIMED; pairs with the acquire loads in join and stop,
+ *      which then look where the record is.
  *   R2 done: the exchange to DONE is the last touch of the record, and a
  *      release; pairs with the acquire load in join, after which the record is
  *      its owner's again. Only the address is used afterwards, for the wake.
@@ -28,12 +34,17 @@
  *      a moment before the claim. So join asks the context of an armed record, inside a
  *      read section as R3; by its words alone, since it may be free or another one by
  *      then. The compare-and-swap from ARMED to ARMED, an acquire and a release, says
- *      that it was not: the claim, and all that becomes of the context, comes after it.
+ *      that it was not: R1, and all that becomes of the context, comes after it.
  *      Without it a new life of the context could be taken for a live one.
+ *   R6 `runner` becomes LISTED, and ceases to be, under the list's lock. Stop and join
+ *      read it without, which only tells them which lock to take; what they do with the
+ *      list they do under it, and only if `runner` is still the same there. So relaxed is
+ *      enough.
  *
- * While it is CLAIMED and waits for its turn on the thread that is to run it, it can be
- * taken out there (canopy_at leads to it). Once it runs there it can be given up: then
- * who runs it does not touch it again.
+ * Once it runs it can be given up by fn: then who runs it does not touch it again.
+ *
+ * What is claimed and has not begun when a process forks is the parent process's: in
+ * the child it is bound to nothing.
  *
  * A record that is bound to a loop is CLAIMED from its claim until the loop has run
  * it or stopped it; only the loop's thread moves it then. Once the loop is abandoned,
@@ -47,15 +58,22 @@
 
 #define RECORD_IDLE    UINT32_C(0)
 #define RECORD_ARMED   UINT32_C(1)
-#define RECORD_BOUND   UINT32_C(2)
-#define RECORD_CLAIMED UINT32_C(3)
-#define RECORD_DONE    UINT32_C(4)
-#define RECORD_PHASE   UINT32_C(7)
-#define RECORD_AWAITED UINT32_C(8)
+#define RECORD_CLAIMED UINT32_C(2)
+#define RECORD_DONE    UINT32_C(3)
+#define RECORD_PHASE   UINT32_C(3)
+#define RECORD_AWAITED UINT32_C(4)
+
+/* In `runner`, above any address: the rest is that of a list. */
+#define RUNNER_LISTED (UINT64_C(1) << 63)
 
 static inline atomic_u32 *record_state(struct canopy_callback *record)
 {
     return (atomic_u32 *)(void *)&record->canopy_state;
+}
+
+static inline uint32_t record_phase(struct canopy_callback *record)
+{
+    return u32_load_acquire(record_state(record)) & RECORD_PHASE; /* with R1, R2 */
 }
 
 static inline atomic_u32 *record_settled(struct canopy_callback *record)
@@ -106,22 +124,6 @@ static inline struct inbox *record_inbox(const struct canopy_callback *record)
     return record->canopy_fn == record_is_bound ? record->canopy_arg : NULL;
 }
 
-/* Takes a claimed record out of the list in which it waits to be run. */
-static inline void record_unlink(struct canopy_callback *record)
-{
-    *record->canopy_at = record->canopy_next;
-    if (record->canopy_next)
-        record->canopy_next->canopy_at = record->canopy_at;
-}
-
-/* The first of a list, out of it. */
-static inline struct canopy_callback *record_pop(struct canopy_callback **list)
-{
-    struct canopy_callback *record = *list;
-    record_unlink(record);
-    return record;
-}
-
 /* Lists of records are linked through canopy_next. */
 static inline struct handoff_node *record_node(struct canopy_callback *record)
 {
@@ -148,14 +150,9 @@ static inline bool record_claim(atomic_word *slot, const struct canopy_callback 
             continue;
         struct canopy_callback *record = slot_record(word);
         record->canopy_next = NULL;
-        record->canopy_at = NULL;
         *pass->last = record;
         pass->last = &record->canopy_next;
-        /* A loop's was known from the start. */
-        if (!record_inbox(record))
-            u64_store_relaxed(record_runner(record), pass->runner);
-        if (u32_exchange_acq_rel(record_state(record), RECORD_CLAIMED) & RECORD_AWAITED) /* R1 */
-            futex_wake_all(&record->canopy_state);
+        u32_exchange_acq_rel(record_state(record), RECORD_CLAIMED); /* R1 */
         return true;
     }
     return false;

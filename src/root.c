@@ -100,14 +100,14 @@ int canopy_root_advance(canopy_ctx *root, int64_t now_ns, int64_t *next_ns)
     struct domain *domain = ctx_domain(root);
     now_ns = host_tell_ns(domain, now_ns);
     struct pass pass;
-    pass_init(&pass, thread_self());
+    pass_init(&pass);
     int64_t due_ns = i64_load_seq_cst(&domain->due_ns);
     if (due_ns <= now_ns) {
         unsigned all = UINT_MAX;
         rcu_read_begin();
         expire_domain(domain, now_ns, &all, &pass);
         rcu_read_end();
-        deliver(&pass, NULL);
+        deliver(&pass, false);
         due_ns = i64_load_seq_cst(&domain->due_ns); /* callbacks may have armed */
     }
     if (next_ns)

@@ -1,54 +1,32 @@
 /*
- * worker.c - the library's worker: two hand-over stacks and a thread.
+ * worker.c - the library's worker: a list of callbacks, a hand-over stack of contexts,
+ * and a thread.
  *
- * K1: push, then advance the word and wake; K2: read the word, take, sleep while
- * the word is what was read. The advance is a read-modify-write after the push,
- * so the worker either sees the push or does not sleep.
+ * K1: add, then advance the word and wake; K2: read the word, look, sleep while
+ * the word is what was read. The advance is a read-modify-write after what was added,
+ * so the worker either sees that or does not sleep.
  */
 #include "worker.h"
 
-static struct handoff callbacks;
+#include "run_list.h"
+
+static struct run_list callbacks;
 static struct handoff endings;
 static atomic_u32 advance;
 static bool is_started; /* under library_lock */
 
-/* What the worker has taken, oldest first. */
-static struct backlog {
-    struct canopy_callback *callbacks;
-    struct handoff_node *endings;
-} backlog;
+/* Of the endings, what the worker has taken; oldest first. */
+static struct handoff_node *taken;
 
-static struct handoff_node *next_of(struct handoff_node **list)
+static struct canopy_ctx *next_ending(void)
 {
-    struct handoff_node *node = *list;
-    *list = handoff_next(node);
-    return node;
-}
-
-/* Takes what callbacks were pushed to the end of the backlog, which `at` is. */
-static void callbacks_take(struct canopy_callback **at)
-{
-    struct handoff_node *node = handoff_reverse(handoff_take_all(&callbacks));
-    for (struct handoff_node *next; node; node = next) {
-        struct canopy_callback *record = node_record(node);
-        next = handoff_next(node);
-        record->canopy_next = NULL;
-        record->canopy_at = at;
-        *at = record;
-        at = &record->canopy_next;
-    }
-}
-
-/* For a callback that wants one back which is still to come. */
-static void await_callbacks(void)
-{
-    uint32_t seen = u32_load_acquire(&advance); /* K2 */
-    struct canopy_callback **at = &backlog.callbacks;
-    while (*at)
-        at = &(*at)->canopy_next;
-    callbacks_take(at);
-    if (!*at)
-        futex_wait(&advance.value, seen, CANOPY_NEVER);
+    if (!taken)
+        taken = handoff_reverse(handoff_take_all(&endings));
+    struct handoff_node *node = taken;
+    if (!node)
+        return NULL;
+    taken = handoff_next(node);
+    return node_ctx(node);
 }
 
 /*
@@ -62,16 +40,14 @@ static void work(void *unused)
     pthread_cleanup_push(work, unused);
     for (;;) {
         uint32_t seen = u32_load_acquire(&advance); /* K2 */
-        if (!backlog.callbacks && !backlog.endings) {
-            callbacks_take(&backlog.callbacks);
-            backlog.endings = handoff_reverse(handoff_take_all(&endings));
-        }
-        if (!backlog.callbacks && !backlog.endings)
+        struct canopy_callback *record = run_list_pop(&callbacks);
+        struct canopy_ctx *ending = record ? NULL : next_ending();
+        if (record)
+            callback_run(record);
+        else if (ending)
+            ctx_end_now(ending);
+        else
             futex_wait(&advance.value, seen, CANOPY_NEVER);
-        while (backlog.callbacks)
-            callback_run(record_pop(&backlog.callbacks));
-        while (backlog.endings)
-            ctx_end_now(node_ctx(next_of(&backlog.endings)));
     }
     pthread_cleanup_pop(0);
 }
@@ -96,19 +72,9 @@ static void wake(void)
     futex_wake_all(&advance);
 }
 
-static bool pushed; /* since the last worker_wake; the clock's */
-
-void worker_push(struct canopy_callback *record)
+void worker_run(struct canopy_callback *records)
 {
-    handoff_push(&callbacks, record_node(record));
-    pushed = true;
-}
-
-void worker_wake(void)
-{
-    if (!pushed)
-        return;
-    pushed = false;
+    run_list_add(&callbacks, records);
     wake();
 }
 
@@ -127,14 +93,15 @@ static bool end_elsewhere(struct canopy_ctx *ctx)
 
 void worker_init(void)
 {
+    run_list_open(&callbacks, RUNNER_WORKER);
     ctx_hooks.end_elsewhere = end_elsewhere;
-    callbacks_await = await_callbacks;
 }
 
 void worker_fork_child(void)
 {
-    callbacks = (struct handoff){0};
+    run_list_fork_child();
+    run_list_open(&callbacks, RUNNER_WORKER);
     endings = (struct handoff){0};
-    backlog = (struct backlog){0};
+    taken = NULL;
     is_started = false;
 }

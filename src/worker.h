@@ -11,12 +11,8 @@
 /* Sees that it is started: 0 or an errno. Under library_lock. */
 int worker_start_locked(void);
 
-/*
- * Hands a claimed callback over, and has the worker run all that were: one wake for
- * many. Both on the clock's thread only; lock-free.
- */
-void worker_push(struct canopy_callback *record);
-void worker_wake(void);
+/* Hands claimed callbacks over to it, linked, in their order: one wake for many. */
+void worker_run(struct canopy_callback *records);
 
 void worker_init(void);
 void worker_fork_child(void);

@@ -460,8 +460,11 @@ CANOPY_API CANOPY_MUST_USE int canopy_after_func(const canopy_ctx *ctx, canopy_c
                                                  void (*fn)(void *arg), void *arg);
 
 /*
- * True: fn has not run and never will, and the record is free. False: it ran,
- * is running or is bound to run, or was stopped before; on NULL. Never blocks.
+ * True: fn has not run and never will, and the record is free. False: it ran or is
+ * running, or was stopped before; on NULL. What has not begun to run is stopped, by any
+ * thread, also while the callbacks before it run. Where a canceller is just gathering
+ * what it will run, stop waits for that: none of your code runs in it, but a walk below
+ * the context that was cancelled may. It blocks on nothing else.
  */
 CANOPY_API bool canopy_callback_stop(canopy_callback *cb);
 
@@ -475,10 +478,9 @@ CANOPY_API int canopy_callback_join(canopy_callback *cb);
 
 /*
  * Stop, then join, also where join would be a hang: when it returns the record is
- * free in any case. On the thread that has still to run fn it takes that off it; fn
- * itself may drop its record, and goes on without it. True: fn has not run and never
- * will. May block, but not on what runs on the calling thread: two callbacks may drop
- * each other only where one thread runs both. On NULL false.
+ * free in any case. fn itself may drop its record, and goes on without it. True: fn has
+ * not run and never will. Otherwise it waits for fn alone, where that runs on another
+ * thread: so two callbacks that run at once must not drop each other. On NULL false.
  */
 CANOPY_API bool canopy_callback_drop(canopy_callback *cb);
 

@@ -181,8 +181,9 @@ CANOPY_API CANOPY_MUST_USE int canopy_loop_after_func(const canopy_ctx *ctx, can
  * running, or was stopped before. On the loop's thread that is all there is: what
  * has not begun to run is always stopped, and where a canceller is just handing the
  * callback over, stop waits for that (none of your code runs in it, but a walk
- * below the context that was cancelled may). On other threads it never blocks, and
- * false may also mean that fn is bound to run. On NULL false.
+ * below the context that was cancelled may). What is claimed is the loop's: on other
+ * threads false may also mean that fn is bound to run, and nothing is waited for but
+ * that the canceller says so. On NULL false.
  */
 CANOPY_API bool canopy_loop_callback_stop(canopy_loop_callback *cb);
 

@@ -318,6 +318,101 @@ SCENARIO(after_func_that_drops_itself_beside_cancel)
     end();
 }
 
+/* ------------------------------------------------------------------ taken back */
+
+/* Whichever of two runs first stays inside until the other was taken back elsewhere. */
+static canopy_callback pair[2];
+static int begun;
+static bool is_back;
+
+static void waits_for_the_other(void *arg)
+{
+    runs++;
+    begun = arg == &pair[0] ? 1 : 2;
+    while (!is_back)
+        explore_nanosleep(NULL, NULL);
+}
+
+static void arms_pair(void)
+{
+    for (unsigned i = 0; i < 2; i++)
+        CHECK(canopy_after_func(i == 0 ? top : child, &pair[i], waits_for_the_other, &pair[i]) ==
+              0);
+}
+
+static void drops_the_other(void)
+{
+    while (!begun)
+        explore_nanosleep(NULL, NULL);
+    canopy_callback *other = &pair[2 - begun];
+    CHECK(canopy_callback_drop(other));
+    memset(other, 0xa5, sizeof *other);
+    is_back = true;
+}
+
+SCENARIO(drop_of_what_waits_behind_a_callback)
+{
+    make();
+    arms_pair();
+    beside(drops_the_other, cancels_both, NULL);
+    CHECK(runs == 1);
+    end();
+}
+
+static canopy_callback three[3];
+static int ran[3];
+
+static void counts_its_own(void *arg)
+{
+    (*(int *)arg)++;
+}
+
+static void arms_three(void)
+{
+    for (unsigned i = 0; i < 3; i++)
+        CHECK(canopy_after_func(i == 2 ? child : top, &three[i], counts_its_own, &ran[i]) == 0);
+}
+
+static void stops_one_of_three(unsigned i)
+{
+    if (canopy_callback_stop(&three[i])) {
+        CHECK(ran[i] == 0);
+        ran[i] = 1;
+    } else {
+        CHECK(canopy_callback_join(&three[i]) == 0);
+        CHECK(ran[i] == 1);
+    }
+    memset(&three[i], 0xa5, sizeof three[i]);
+}
+
+static void stops_the_last(void)
+{
+    stops_one_of_three(2);
+}
+
+static void stops_the_middle(void)
+{
+    stops_one_of_three(1);
+}
+
+SCENARIO(stop_of_one_of_three_beside_cancel)
+{
+    make();
+    arms_three();
+    beside(stops_the_middle, cancels_both, NULL);
+    CHECK(ran[0] == 1 && ran[1] == 1 && ran[2] == 1);
+    end();
+}
+
+SCENARIO(stop_of_two_of_three_beside_cancel)
+{
+    make();
+    arms_three();
+    beside(stops_the_middle, stops_the_last, cancels_both, NULL);
+    CHECK(ran[0] == 1 && ran[1] == 1 && ran[2] == 1);
+    end();
+}
+
 /* ---------------------------------------------------------------------- merged */
 
 static canopy_ctx *left, *right, *merged;

@@ -29,7 +29,7 @@ enum wait {
     WAIT_START,    /* until exploration begins */
     WAIT_MUTEX,    /* until *on is free */
     WAIT_FUTEX,    /* until *on is woken, or the time has come */
-    WAIT_OTHERS,   /* until somebody else has taken a step */
+    WAIT_OTHERS,   /* until somebody else has changed something */
     WAIT_GRACE,    /* until the sections in `sections` have ended */
     WAIT_FLUSH,    /* until as much is reclaimed as was retired */
     WAIT_RECLAIM,  /* the reclaimer: until something can be */
@@ -53,7 +53,7 @@ struct fiber {
     const void *on;
     int64_t until_ns; /* of WAIT_FUTEX */
     bool timed_out;
-    uint64_t steps;    /* of WAIT_OTHERS: taken when it began to wait; of FLUSH: the target */
+    uint64_t steps;    /* of WAIT_OTHERS: changes when it began to wait; of FLUSH: the target */
     uint32_t sections; /* of WAIT_GRACE: fibers whose read sections must end */
     unsigned depth;    /* of read sections */
     bool is_daemon;    /* nobody waits for its end */
@@ -113,6 +113,7 @@ struct explorer {
     bool explores_thread_end;
     void (*prepare)(void); /* what the first member does ahead */
     uint64_t step;
+    uint64_t changes; /* steps after which somebody may find something new */
     uint64_t unexplored_steps;
     unsigned preemptions;
     unsigned delays;

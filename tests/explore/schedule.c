@@ -47,7 +47,7 @@ static bool can_run(const struct fiber *fiber)
     case WAIT_FINISHED:
         return false;
     case WAIT_OTHERS:
-        return explorer->step != fiber->steps;
+        return explorer->changes != fiber->steps;
     case WAIT_GRACE:
         return fiber->sections == 0;
     case WAIT_FLUSH:
@@ -321,7 +321,9 @@ void fiber_wait(enum wait wait)
     if (wait != WAIT_ENDING) /* all others go through the kernel */
         stores_drain();
     if (wait == WAIT_OTHERS)
-        fiber_current()->steps = explorer->step;
+        fiber_current()->steps = explorer->changes;
+    else
+        explorer->changes++;
     decide();
 }
 
@@ -338,6 +340,7 @@ bool explore_point(unsigned access, const void *address, const void *site)
     bool shared = false;
     if (explorer->exploring) {
         step_count();
+        explorer->changes += (access & ACCESS_WRITE) != 0;
         shared = place_touch(access, address) || explorer->replay;
         trace_step(access, address, site, shared);
     } else if (++explorer->unexplored_steps > UNEXPLORED_STEPS) {
@@ -368,6 +371,7 @@ void schedule_reset(void)
     e->explores_thread_end = false;
     e->prepare = NULL;
     e->step = 0;
+    e->changes = 0;
     e->unexplored_steps = 0;
     e->preemptions = 0;
     e->delays = 0;

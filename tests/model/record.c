@@ -1,16 +1,17 @@
 /*
  * record.c - a callback is armed, stopped and joined beside a cancel that claims
- * it: the phases and R1 to R5 of src/record.h, C8 of src/cancel.c. Promises 28, 29,
+ * it: the phases and R1 to R6 of src/record.h, C8 of src/cancel.c. Promises 28, 29,
  * 30, 32.
  *
- * Stop is true, or the function runs: never both, never neither. After a stop that
+ * What the canceller claims waits in a list, under a lock, before it runs; stop takes it
+ * back there. Stop is true, or the function runs: never both, never neither. After a stop that
  * returned true, or a join, the record is its owner's again: the plain accesses to
  * it must not race. The function gives up the owner's reference, so the context may
  * be freed while its owner has not returned from arming.
  *
  * Weakened: 1 R2 is relaxed, 2 stop empties the slot by a store, 3 the record
- * and C8 are published relaxed, 4 a claim is a store, 5 a stop that comes late does not say
- * BOUND, so that join cannot know, 6 who ran the function does not wait for R4,
+ * and C8 are published relaxed, 4 a claim is a store, 5 stop does not look again under the
+ * list's lock whether the record still waits, 6 who ran the function does not wait for R4,
  * 7 stop looks at the slot outside a read section, 8 C8 is acquire and release only,
  * 9 join takes a record for armed although its context is done, 10 the same outside a
  * read section.
@@ -19,9 +20,13 @@
 
 #define IDLE    0u
 #define ARMED   1u
-#define BOUND   2u
-#define CLAIMED 3u
-#define DONE    4u
+#define CLAIMED 2u
+#define DONE    3u
+
+/* Where a claimed record is. */
+#define ON_ITS_WAY 0u
+#define LISTED     1u
+#define BEGUN      2u
 
 #define RECORD 4u
 #define LOOKED 1u
@@ -35,6 +40,8 @@ struct context {
 
 static struct context *context;
 static _Atomic(unsigned) phase;
+static _Atomic(unsigned) runner;
+static _Atomic(unsigned) lock; /* the list's */
 static _Atomic(unsigned) settled;
 static unsigned function; /* of the record: written by its owner, read by who runs it */
 static _Atomic(unsigned) runs;
@@ -64,16 +71,43 @@ static bool claim(struct context *ctx)
     return true;
 }
 
-static void run(struct context *ctx)
+static void lock_take(void)
 {
-    assert(function == 42);
-    add(&runs, 1, RELAXED);
-    drop(ctx); /* the function gives up the owner's reference */
+    unsigned unlocked = 0;
+    __VERIFIER_assume(cas(&lock, &unlocked, 1, ACQ_REL, ACQUIRE)); /* it sleeps until then */
+}
+
+static void lock_give(void)
+{
+    swap(&lock, 0, ACQ_REL);
+}
+
+/* R6. True: it was there. */
+static bool unlist(void)
+{
+    lock_take();
+    bool listed = load(&runner, RELAXED) == LISTED;
+    if (listed)
+        store(&runner, BEGUN, RELAXED);
+    lock_give();
+    return listed;
+}
+
+static void finish(struct context *ctx)
+{
     if (WEAKENED != 6)
         __VERIFIER_assume(load(&settled, ACQUIRE)); /* R4: it waits until then */
     swap(&ctx->slot, 0, ACQ_REL);
     drop(ctx);                                      /* the record's */
     swap(&phase, DONE, ORDER(1, ACQ_REL, RELAXED)); /* R2 */
+}
+
+static void run(struct context *ctx)
+{
+    assert(function == 42);
+    add(&runs, 1, RELAXED);
+    drop(ctx); /* the function gives up the owner's reference */
+    finish(ctx);
 }
 
 static void *canceller(void *arg)
@@ -87,8 +121,13 @@ static void *canceller(void *arg)
     if (load(&ctx->has_records, ORDER(8, SEQ_CST, ACQUIRE)))
         ours = claim(ctx);
     section_end();
-    if (ours)
-        run(ctx);
+    if (ours) {
+        lock_take();
+        store(&runner, LISTED, RELAXED); /* R6 */
+        lock_give();
+        if (unlist())
+            run(ctx);
+    }
     drop(ctx);
     return arg;
 }
@@ -108,11 +147,14 @@ static void arm(struct context *ctx)
         section_end();
     }
     store(&settled, 1, RELEASE); /* R4 */
-    if (ours)
+    if (ours) {
+        store(&runner, BEGUN, RELAXED);
         run(ctx);
+    }
 }
 
-static bool stop(struct context *ctx)
+/* True: out of its slot, and the record's reference to the context is the caller's. */
+static bool disarm(struct context *ctx)
 {
     if (WEAKENED != 7)
         section_begin(); /* R3 */
@@ -126,14 +168,26 @@ static bool stop(struct context *ctx)
         } else {
             out = cas(&ctx->slot, &word, 0, ACQ_REL, ACQUIRE);
         }
-        if (!out && word == (RECORD | LOOKED) && WEAKENED != 5)
-            cas(&phase, &seen, BOUND, ACQ_REL, ACQUIRE);
     }
     if (WEAKENED != 7)
         section_end();
     if (out)
         store(&phase, IDLE, RELEASE);
     return out;
+}
+
+static bool take_back(struct context *ctx)
+{
+    unsigned seen = load(&phase, ACQUIRE);
+    __VERIFIER_assume(seen != ARMED); /* the claim is about to be said */
+    if (seen != CLAIMED)
+        return false;
+    unsigned where = load(&runner, RELAXED);
+    __VERIFIER_assume(where != ON_ITS_WAY); /* it waits until then */
+    if (where != LISTED || !(WEAKENED == 5 || unlist()))
+        return false;
+    finish(ctx);
+    return true;
 }
 
 static void join(struct context *ctx)
@@ -148,7 +202,7 @@ static void join(struct context *ctx)
     if (WEAKENED != 10)
         section_end();
     /* It waits until then. */
-    __VERIFIER_assume(seen != BOUND && seen != CLAIMED && !done);
+    __VERIFIER_assume(seen != CLAIMED && !done);
     if (seen == ARMED)
         __VERIFIER_assume(cas(&phase, &armed, ARMED, ACQ_REL, ACQUIRE)); /* R5 */
 }
@@ -170,13 +224,15 @@ static void *owner(void *arg)
         }
         return NULL;
     }
-    bool stopped = stop(ctx);
+    bool disarmed = disarm(ctx);
+    bool stopped = disarmed || take_back(ctx);
     if (!stopped)
         join(ctx);
     assert(load(&runs, RELAXED) == (stopped ? 0 : 1));
     function = 0; /* what its owner does with it next */
-    if (stopped) {
+    if (disarmed)
         drop(ctx);
+    if (stopped) {
         drop(ctx);
         store(&was_stopped, 1, RELAXED);
     }

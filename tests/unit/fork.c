@@ -309,6 +309,45 @@ TEST(p40_inherited_callbacks_may_be_joined)
     inherited_end(&tree);
 }
 
+struct forks_in_callback {
+    canopy_ctx *ctx;
+    canopy_callback callbacks[2];
+    atomic_uint *runs; /* shared: [0] in the parent, [1] in the child */
+    pid_t parent_pid;
+};
+
+static void look_at_pending(void *arg)
+{
+    struct forks_in_callback *forks = arg;
+    for (size_t i = 0; i < 2; i++)
+        require(!canopy_callback_stop(&forks->callbacks[i]));
+    unsigned running = 0;
+    for (size_t i = 0; i < 2; i++)
+        running += canopy_callback_join(&forks->callbacks[i]) == -EDEADLK;
+    require(running == 1); /* and the other one is bound to nothing here */
+}
+
+static void fork_in_callback(void *arg)
+{
+    struct forks_in_callback *forks = arg;
+    atomic_fetch_add(&forks->runs[getpid() != forks->parent_pid], 1);
+    if (atomic_load(&forks->runs[0]) == 1)
+        in_child(look_at_pending, forks);
+}
+
+TEST(p40_callbacks_that_wait_to_run_are_the_parents)
+{
+    struct forks_in_callback forks = {.runs = shared_counters(2), .parent_pid = getpid()};
+    forks.ctx = canopy_with_cancel(canopy_background());
+    for (size_t i = 0; i < 2; i++)
+        assert_int_equal(
+            canopy_after_func(forks.ctx, &forks.callbacks[i], fork_in_callback, &forks), 0);
+    assert_true(canopy_cancel(forks.ctx));
+    assert_int_equal(atomic_load(&forks.runs[0]), 2);
+    assert_int_equal(atomic_load(&forks.runs[1]), 0);
+    canopy_end(forks.ctx);
+}
+
 TEST(p40_ending_inherited_contexts_does_not_reach_the_parent)
 {
     struct inherited tree;

@@ -1,7 +1,7 @@
 /*
- * join.c - promise 30: canopy_callback_join returns only when the callback is
- * not running, and says so where that would be a hang; canopy_callback_drop gets the
- * record back there as well.
+ * join.c - promises 29 and 30: what has not begun to run is stopped, by any thread;
+ * canopy_callback_join returns only when the callback is not running, and says so where
+ * that would be a hang; canopy_callback_drop gets the record back there as well.
  */
 #include "probes.h"
 
@@ -55,7 +55,6 @@ TEST(p30_join_waits_for_a_callback_that_is_still_bound_to_run_elsewhere)
     assert_true(eventually(atomic_load(&gates[0].entered) || atomic_load(&gates[1].entered), SOON));
     size_t running = atomic_load(&gates[0].entered) ? 0 : 1;
     atomic_store(&gates[!running].open, true);
-    assert_false(canopy_callback_stop(&callbacks[!running]));
     thread_start(&opener, open_gate_later, &gates[running]);
     assert_int_equal(canopy_callback_join(&callbacks[!running]), 0);
     assert_true(atomic_load(&gates[!running].left));
@@ -300,6 +299,152 @@ TEST(p30_drop_stops_or_waits_for_the_end)
     thread_join(&canceller);
     assert_int_equal(atomic_load(&runs), 0);
     canopy_end(ctx);
+}
+
+/* Two callbacks of one cancel: the first that runs waits until the other was taken back. */
+struct pair {
+    canopy_callback callbacks[2];
+    canopy_ctx *contexts[2];
+    atomic_uint runs;
+    atomic_int running; /* 1 + its index */
+    atomic_bool back;   /* the other's memory is the taker's again */
+    bool drop;          /* it is dropped, or stopped */
+    bool taken;
+};
+
+static void wait_until_the_other_is_back(struct pair *pair, int index)
+{
+    atomic_fetch_add(&pair->runs, 1);
+    atomic_store(&pair->running, 1 + index);
+    assert_true(eventually(atomic_load(&pair->back), SOON));
+}
+
+static void run_first_of_pair(void *pair)
+{
+    wait_until_the_other_is_back(pair, 0);
+}
+
+static void run_second_of_pair(void *pair)
+{
+    wait_until_the_other_is_back(pair, 1);
+}
+
+static void take_the_other_back(void *arg)
+{
+    struct pair *pair = arg;
+    assert_true(eventually(atomic_load(&pair->running) != 0, SOON));
+    canopy_callback *other = &pair->callbacks[2 - atomic_load(&pair->running)];
+    pair->taken = pair->drop ? canopy_callback_drop(other) : canopy_callback_stop(other);
+    if (pair->taken)
+        memset(other, 0xa5, sizeof *other);
+    atomic_store(&pair->back, true);
+}
+
+/* On one context, or on a context and its child; ended by a cancel or by a clock. */
+static void check_pair(bool on_child, bool drop, bool expires)
+{
+    struct pair pair = {.drop = drop};
+    struct thread taker;
+    pair.contexts[0] = canopy_with_cancel(canopy_background());
+    pair.contexts[1] = on_child ? canopy_with_cancel(pair.contexts[0]) : pair.contexts[0];
+    assert_int_equal(
+        canopy_after_func(pair.contexts[0], &pair.callbacks[0], run_first_of_pair, &pair), 0);
+    assert_int_equal(
+        canopy_after_func(pair.contexts[1], &pair.callbacks[1], run_second_of_pair, &pair), 0);
+    thread_start(&taker, take_the_other_back, &pair);
+    if (expires)
+        canopy_set_deadline(pair.contexts[0], now_ns() + MILLISECONDS(SCALED(100, 1000)));
+    else
+        canopy_cancel(pair.contexts[0]);
+    thread_join(&taker);
+    assert_true(pair.taken);
+    assert_int_equal(canopy_callback_join(&pair.callbacks[atomic_load(&pair.running) - 1]), 0);
+    assert_int_equal(atomic_load(&pair.runs), 1);
+    if (on_child)
+        canopy_end(pair.contexts[1]);
+    canopy_end(pair.contexts[0]);
+}
+
+TEST(p29_what_has_not_begun_is_stopped_by_any_thread)
+{
+    check_pair(false, false, false);
+    check_pair(true, false, false);
+}
+
+TEST(p29_what_has_not_begun_at_expiry_is_stopped_by_any_thread)
+{
+    check_pair(false, false, true);
+    check_pair(true, false, true);
+}
+
+TEST(p30_drop_waits_for_its_own_callback_alone)
+{
+    check_pair(false, true, false);
+    check_pair(true, true, false);
+    check_pair(false, true, true);
+    check_pair(true, true, true);
+}
+
+/* All of many, by several threads, while the canceller runs them. */
+#define MANY 200
+struct many {
+    canopy_callback callbacks[MANY];
+    struct meeting meeting;
+    canopy_ctx *ctx;
+    atomic_uint runs[MANY], stops[MANY];
+};
+
+static void run_one_of_many(void *runs)
+{
+    count_call(runs);
+    pause_ns(1);
+}
+
+static void cancel_many(void *arg)
+{
+    struct many *many = arg;
+    meet(&many->meeting);
+    canopy_cancel(many->ctx);
+}
+
+static void stop_many(struct many *many, size_t from)
+{
+    meet(&many->meeting);
+    for (size_t i = from; i < MANY; i += 2) {
+        size_t last_first = MANY - 1 - i;
+        atomic_fetch_add(&many->stops[last_first],
+                         canopy_callback_drop(&many->callbacks[last_first]));
+        memset(&many->callbacks[last_first], 0xa5, sizeof many->callbacks[last_first]);
+    }
+}
+
+static void stop_odd(void *many)
+{
+    stop_many(many, 1);
+}
+
+TEST(p29_of_many_each_is_stopped_or_runs_whoever_stops_it)
+{
+    for (unsigned round = 0; round < 20; round++) {
+        struct many *many = calloc(1, sizeof *many);
+        struct thread canceller, other;
+        assert_non_null(many);
+        many->ctx = canopy_with_cancel(canopy_background());
+        many->meeting.parties = 3;
+        for (size_t i = 0; i < MANY; i++)
+            assert_int_equal(
+                canopy_after_func(many->ctx, &many->callbacks[i], run_one_of_many, &many->runs[i]),
+                0);
+        thread_start(&canceller, cancel_many, many);
+        thread_start(&other, stop_odd, many);
+        stop_many(many, 0);
+        thread_join(&canceller);
+        thread_join(&other);
+        for (size_t i = 0; i < MANY; i++)
+            assert_int_equal(atomic_load(&many->runs[i]) + atomic_load(&many->stops[i]), 1);
+        canopy_end(many->ctx);
+        free(many);
+    }
 }
 
 /* Several callbacks in memory that goes with the first of them that runs. */
