@@ -226,8 +226,8 @@ static void finish(struct canopy_ctx *ctx)
     } else if (aux & AUX_EXTENSION) {
         struct extension *extension = aux_extension(aux);
         extension_close(extension);
-        if (extension->signals)
-            ctx_hooks.signals_end(extension->signals);
+        if (u64_load_relaxed(&extension->signals))
+            ctx_hooks.signals_end(ctx);
     }
 }
 

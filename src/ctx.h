@@ -178,8 +178,8 @@ struct ctx_hooks {
     /* Ends a merged context's inputs and retires it all. */
     void (*merged_end)(struct canopy_ctx *ctx, struct handoff_node **dead);
     void (*merged_reclaim)(struct canopy_ctx *ctx);
-    /* The last context on some signals goes. */
-    void (*signals_end)(uint64_t signals);
+    /* A context goes that still watches signals. */
+    void (*signals_end)(const struct canopy_ctx *ctx);
     /* Sees that ctx_end_now runs on a thread that may run user code; false: it cannot. */
     bool (*end_elsewhere)(struct canopy_ctx *ctx);
 };

@@ -11,12 +11,14 @@ struct extension {
     void *pool_link;
     const canopy_cause *deadline_cause; /* what aux held before */
     atomic_u64 fd;                      /* see extension.c */
-    uint64_t signals;                   /* the signals it is done by, a bit each */
+    atomic_u64 signals;                 /* the signals it watches, a bit each: see signals.c */
     union {
         canopy_cause cause; /* of a group: made by the library, lives as long as the context */
         struct {            /* of a merged context, see merge.c */
             uint64_t visit;
             struct canopy_ctx *visit_next;
+            uint64_t watches_since; /* of one on signals, see signals.c */
+            atomic_word end;        /* the same */
         };
     };
 };

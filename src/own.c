@@ -2,12 +2,33 @@
  * own.c - what an owner's handle can do besides observing: cancel and end.
  */
 #include "callback.h"
+#include "signals.h"
+
+/* cancel_tree by the owner of a merged context, which may watch signals. */
+static bool merged_cancel(struct canopy_ctx *ctx, uintptr_t word, struct pass *pass)
+{
+    uintptr_t by_signal = signals_give_back(ctx);
+    return cancel_tree(ctx, by_signal ? by_signal : word, pass) && !by_signal;
+}
+
+static bool __attribute__((noinline))
+merged_cancel_and_deliver(struct canopy_ctx *ctx, uintptr_t word)
+{
+    struct pass pass;
+    pass_init(&pass);
+    bool won = merged_cancel(ctx, word, &pass);
+    deliver(&pass, false);
+    return won;
+}
 
 bool canopy_cancel_cause(canopy_ctx *ctx, const canopy_cause *cause)
 {
     if (!ctx || !kind_is_cancellable(ctx_kind(ctx)))
         return false;
-    return cancel_and_deliver(ctx, state_word(cause ? cause : CANOPY_CANCELED, STATE_CANCELED));
+    uintptr_t word = state_word(cause ? cause : CANOPY_CANCELED, STATE_CANCELED);
+    if (unlikely(ctx_kind(ctx) == KIND_MERGED))
+        return merged_cancel_and_deliver(ctx, word);
+    return cancel_and_deliver(ctx, word);
 }
 
 bool canopy_cancel(canopy_ctx *ctx)
@@ -28,7 +49,11 @@ static void __attribute__((noinline)) end_in_steps(canopy_ctx *ctx)
     if (kind_is_cancellable(ctx_kind(ctx))) {
         struct pass pass;
         pass_init(&pass);
-        cancel_tree(ctx, state_word(CANOPY_CANCELED, STATE_CANCELED), &pass);
+        uintptr_t word = state_word(CANOPY_CANCELED, STATE_CANCELED);
+        if (ctx_kind(ctx) == KIND_MERGED)
+            merged_cancel(ctx, word, &pass);
+        else
+            cancel_tree(ctx, word, &pass);
         if (unlikely(pass.first != NULL)) {
             deliver_and_release(&pass, ctx);
             return;

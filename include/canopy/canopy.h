@@ -277,11 +277,22 @@ CANOPY_API CANOPY_MUST_USE canopy_ctx *canopy_without_cancel(const canopy_ctx *p
 CANOPY_API CANOPY_MUST_USE canopy_ctx *canopy_with_any(const canopy_ctx *const parents[], size_t n);
 
 /*
- * A child that is done when one of `signals` arrives at the process. The
- * cause's code is the signal's number and its text names it. While such a
- * context lives the signal is handled by canopy; when the last one on a signal
- * goes, what was there before is restored, unless somebody replaced ours.
- * EINVAL also for SIGKILL, SIGSTOP and an empty list. May block.
+ * A child that is done when one of `signals` arrives at the process. The cause's code is
+ * the signal's number (see canopy_cause_signal) and its text names it. What canopy takes,
+ * and when: from this call until the context is cancelled or ended by its owner
+ * (canopy_cancel, canopy_end; as stop of Go's NotifyContext), whatever still lives below
+ * it, or until its last reference goes, each such signal goes to the contexts that watch
+ * it, also once they are done, and nowhere else. Everything else goes where it went
+ * before the first of them: when the last one stops, the handler of before is restored,
+ * unless somebody replaced ours. A signal that arrives before the end of a live context
+ * is what ends it (canopy_cancel then returns false); one that arrives after it goes to
+ * the handler of before, also where that was not to be seen in time or somebody has put
+ * our handler back: it is sent to the process again, or handed on. In the child of a
+ * fork all that was inherited is given back before fork returns.
+ * EINVAL also for an empty list, SIGKILL, SIGSTOP, and the signals that the processor
+ * raises, which would be raised again at once: SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP,
+ * SIGSYS. SIGABRT may be watched; abort ends the process all the same. May block, as
+ * may the end of such a context.
  */
 CANOPY_API CANOPY_MUST_USE canopy_ctx *canopy_with_signals(const canopy_ctx *parent,
                                                            const int signals[], size_t n);
@@ -360,6 +371,13 @@ CANOPY_API CANOPY_NONNULL bool canopy_done(const canopy_ctx *ctx);
 
 /* NULL while live, else why it ended; valid as long as `ctx` is. */
 CANOPY_API CANOPY_NONNULL const canopy_cause *canopy_cause_of(const canopy_ctx *ctx);
+
+/*
+ * The number of the signal that `cause` stands for, or 0 where it is none that
+ * canopy_with_signals made, whatever its code, and on NULL. Wait-free; may be called from
+ * a signal handler.
+ */
+CANOPY_API int canopy_cause_signal(const canopy_cause *cause);
 
 /*
  * The effective deadline: the earliest of the context's own and its

@@ -212,6 +212,7 @@ void canopy_end(canopy_ctx *ctx)
 /* --------------------------------------------------------------------------- observe */
 
 CORE(cause_of);
+CORE(cause_signal);
 CORE(deadline);
 CORE(done);
 CORE(done_fd);
@@ -236,6 +237,11 @@ const canopy_cause *canopy_cause_of(const canopy_ctx *ctx)
 {
     const canopy_ctx *core = shadow_observed(ctx, HERE);
     return core ? core_cause_of(core) : CANOPY_CANCELED;
+}
+
+int canopy_cause_signal(const canopy_cause *cause)
+{
+    return core_cause_signal(cause);
 }
 
 bool canopy_deadline(const canopy_ctx *ctx, int64_t *deadline_ns)

@@ -114,6 +114,8 @@ EXPLORE_INLINE void fence_light(void)
 #define pthread_sigmask(how, set, before) ((void)(set), (void)(before))
 #define prctl(...)                        ((void)0)
 #define sigaction(number, act, before)    explore_sigaction(number, act, before)
+#define raise(number)                     scenario_raise(number)
+#define kill(process, number)             ((void)(process), scenario_raise(number))
 #define eventfd(value, flags)             explore_eventfd()
 #define close(fd)                         explore_syscall(SYS_close, fd)
 #define getpid()                          1

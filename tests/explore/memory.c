@@ -190,6 +190,8 @@ void memory_check(unsigned access, const void *address)
  */
 static void plain(const void *address, unsigned access, const void *site)
 {
+    if (!explorer) /* the library is just being loaded */
+        return;
     if (fiber_current()->pending_count > 0)
         stores_before_plain(address, 8);
     if (memory_is_ours(address))

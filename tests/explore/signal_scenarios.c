@@ -80,6 +80,7 @@ SCENARIO(release_beside_signal)
     make();
     beside(releases_watching, raises, NULL);
     end();
+    CHECK(handled_before <= 1);
 }
 
 static void cancels_watching(void)
@@ -95,6 +96,48 @@ SCENARIO(cancel_beside_signal)
     CHECK(canopy_wait(watching, CANOPY_NEVER));
     CHECK(canopy_cause_of(watching)->code == (cancelled ? -ECANCELED : SIGUSR1));
     end();
+    CHECK(handled_before == cancelled); /* heard, or handled as before */
+}
+
+static canopy_ctx *child;
+static int heard;
+
+static void ends_watching(void)
+{
+    canopy_end(watching);
+    watching = NULL;
+}
+
+static void cancels_second(void)
+{
+    canopy_cancel(second);
+}
+
+static void end_of_child(void)
+{
+    heard = canopy_cause_of(child)->code == SIGUSR1;
+    canopy_end(child);
+    end();
+    CHECK(handled_before + heard == 1);
+}
+
+SCENARIO(end_over_a_child_beside_signal)
+{
+    make();
+    child = canopy_with_cancel(watching);
+    beside(ends_watching, raises, NULL);
+    end_of_child();
+}
+
+/* Who cancels second does not take from the first what it is to end with. */
+SCENARIO(two_ends_beside_signal)
+{
+    make();
+    child = canopy_with_cancel(watching);
+    canopy_retain(watching);
+    second = watching;
+    beside(ends_watching, cancels_second, raises, NULL);
+    end_of_child();
 }
 
 static void watches(void)
@@ -107,6 +150,20 @@ static void watches(void)
 SCENARIO(watch_beside_signal)
 {
     make_parent();
+    beside(watches, raises, NULL);
+    if (!handled_before)
+        waits_for_signal();
+    end();
+}
+
+/* The same where somebody has put our handler back, which hands on to the one before. */
+SCENARIO(watch_beside_signal_to_a_handler_put_back)
+{
+    struct sigaction ours;
+    make();
+    explore_sigaction(SIGUSR1, NULL, &ours);
+    ends_watching();
+    explore_sigaction(SIGUSR1, &ours, NULL);
     beside(watches, raises, NULL);
     if (!handled_before)
         waits_for_signal();

@@ -236,6 +236,10 @@ void scenario_raise(int number)
     stores_drain();
     if (actions[number].sa_handler == SIG_DFL)
         explore_fail("signal %d would end the process", number);
-    if (actions[number].sa_handler != SIG_IGN)
+    if (actions[number].sa_handler == SIG_IGN)
+        return;
+    if (actions[number].sa_flags & SA_SIGINFO)
+        actions[number].sa_sigaction(number, NULL, NULL);
+    else
         actions[number].sa_handler(number);
 }

@@ -420,6 +420,57 @@ TEST(p40_a_signal_in_the_child_does_not_end_the_parents_context)
     canopy_end(ctx);
 }
 
+static void wait_for_the_end(void *arg)
+{
+    atomic_uint *ready = arg;
+    atomic_store(ready, 1);
+    for (;;)
+        pause();
+}
+
+/* A worker of a prefork server that makes no call of ours ends as it did before. */
+TEST(p40_what_a_signal_did_before_is_what_it_does_in_a_child)
+{
+    const int numbers[] = {SIGTERM, SIGUSR2};
+    atomic_uint *ready = shared_counters(1);
+    canopy_ctx *ctx = canopy_with_signals(canopy_background(), numbers, 2);
+    assert_non_null(ctx);
+    pid_t child = child_start(wait_for_the_end, ready);
+    assert_true(eventually(atomic_load(ready) == 1, SOON));
+    assert_int_equal(kill(child, SIGTERM), 0);
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(WIFSIGNALED(status) ? WTERMSIG(status) : -1, SIGTERM);
+    assert_live(ctx);
+    canopy_end(ctx);
+}
+
+static void watch_anew(void *inherited)
+{
+    struct sigaction now;
+    require(sigaction(SIGUSR2, NULL, &now) == 0 && now.sa_handler == SIG_DFL);
+    use_a_group_and_a_signal();
+    canopy_ctx *ctx = canopy_with_signals(canopy_background(), (const int[]){SIGUSR2}, 1);
+    require(ctx);
+    canopy_end(inherited); /* and what is the child's own stays */
+    require(sigaction(SIGUSR2, NULL, &now) == 0 && now.sa_handler != SIG_DFL);
+    require(raise(SIGUSR2) == 0);
+    require(canopy_wait(ctx, now_ns() + SOON));
+    canopy_end(ctx);
+    require(sigaction(SIGUSR2, NULL, &now) == 0 && now.sa_handler == SIG_DFL);
+}
+
+TEST(p40_a_child_may_watch_the_signals_that_its_parent_watches)
+{
+    canopy_ctx *ctx = canopy_with_signals(canopy_background(), (const int[]){SIGUSR2}, 1);
+    assert_non_null(ctx);
+    in_child(watch_anew, ctx);
+    assert_live(ctx);
+    assert_int_equal(raise(SIGUSR2), 0);
+    assert_true(canopy_wait(ctx, now_ns() + SOON));
+    canopy_end(ctx);
+}
+
 static void use_a_hosts_clock(void *arg)
 {
     struct memory memory = {0};

@@ -6,6 +6,8 @@
 
 #include <dirent.h>
 #include <signal.h>
+#include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static canopy_ctx *on_one(const canopy_ctx *parent, int number)
@@ -293,11 +295,258 @@ TEST(p37_ours_stays_away_if_somebody_replaced_it)
     assert_true(disposition(SIGUSR1).sa_handler == on_signal_later);
 }
 
+/* ------------------------------------------------------------- given back */
+
+static void handle_before(int number)
+{
+    struct sigaction before = {.sa_handler = on_signal_later};
+    assert_int_equal(sigaction(number, &before, NULL), 0);
+    atomic_store(&handled, 0);
+}
+
+static bool is_given_back(int number)
+{
+    return disposition(number).sa_handler == on_signal_later;
+}
+
+/* As stop of Go's NotifyContext does: the second Ctrl-C is not for us to swallow. */
+TEST(p37_the_end_gives_the_signal_back_whatever_lives_below)
+{
+    handle_before(SIGUSR1);
+    canopy_ctx *ctx = on_one(canopy_background(), SIGUSR1);
+    const canopy_ctx *handle = canopy_retain(ctx);
+    canopy_ctx *child = canopy_with_cancel(ctx);
+    canopy_ctx *value = canopy_with_value(ctx, &(canopy_key){.name = "key"}, NULL);
+    canopy_ctx *merged = any2(canopy_background(), ctx);
+    canopy_callback callback;
+    atomic_uint runs = 0;
+    assert_int_equal(canopy_after_func(child, &callback, count_call, &runs), 0);
+    assert_false(is_given_back(SIGUSR1));
+    canopy_end(ctx);
+    assert_true(is_given_back(SIGUSR1));
+    assert_int_equal(raise(SIGUSR1), 0);
+    assert_int_equal(atomic_load(&handled), 100);
+    assert_ended(child, -ECANCELED, CANOPY_CANCELED);
+    canopy_ctx *const all[] = {merged, value, child};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        canopy_end(all[i]);
+    canopy_release(handle);
+    assert_true(is_given_back(SIGUSR1));
+}
+
+TEST(p37_one_that_its_signal_has_ended_takes_more_until_its_owner_is_through)
+{
+    canopy_ctx *parent = canopy_with_cancel(canopy_background());
+    for (unsigned round = 0; round < 3; round++) {
+        handle_before(SIGUSR1);
+        canopy_ctx *ctx = on_one(parent, SIGUSR1);
+        if (round == 2)
+            assert_true(canopy_cancel(parent));
+        else
+            send_signal(SIGUSR1);
+        assert_true(canopy_wait(ctx, now_ns() + SOON));
+        assert_int_equal(raise(SIGUSR1), 0);
+        assert_false(is_given_back(SIGUSR1));
+        if (round == 1)
+            canopy_end(ctx);
+        else
+            assert_false(canopy_cancel(ctx));
+        assert_true(is_given_back(SIGUSR1));
+        assert_int_equal(raise(SIGUSR1), 0);
+        assert_int_equal(atomic_load(&handled), 100);
+        if (round != 1)
+            canopy_end(ctx);
+    }
+    canopy_end(parent);
+}
+
+TEST(p37_a_second_cancel_gives_nothing_back_that_another_watches)
+{
+    handle_before(SIGUSR1);
+    canopy_ctx *first = on_one(canopy_background(), SIGUSR1);
+    canopy_ctx *second = on_one(canopy_background(), SIGUSR1);
+    assert_true(canopy_cancel(first));
+    for (unsigned i = 0; i < 3; i++)
+        assert_false(canopy_cancel(first));
+    canopy_end(first);
+    assert_false(is_given_back(SIGUSR1));
+    send_signal(SIGUSR1);
+    assert_signalled(second, SIGUSR1);
+    canopy_end(second);
+    assert_true(is_given_back(SIGUSR1));
+}
+
+/* It came before the end, so it is the end, whether or not it has got through. */
+TEST(p37_a_signal_before_the_end_is_the_end)
+{
+    for (unsigned i = 0; i < 200; i++) {
+        canopy_ctx *ctx = on_one(canopy_background(), SIGUSR1);
+        canopy_ctx *child = canopy_with_cancel(ctx);
+        assert_int_equal(raise(SIGUSR1), 0);
+        assert_false(canopy_cancel_cause(ctx, CANOPY_CAUSE(-1, "too late")));
+        assert_int_equal(canopy_cause_of(child)->code, SIGUSR1);
+        canopy_end(ctx);
+        canopy_end(child);
+    }
+}
+
+/* Everything that a process of its own does; the status that it ends with. */
+static int in_child(void (*body)(void))
+{
+    int status;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        alarm(60);
+        body();
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return status;
+}
+
+struct ending {
+    struct meeting meeting;
+    canopy_ctx *ctx;
+};
+
+static void kill_when_met(void *arg)
+{
+    struct ending *ending = arg;
+    meet(&ending->meeting);
+    send_signal(SIGTERM);
+}
+
+static void end_beside_a_kill(void)
+{
+    struct ending ending = {.meeting = {.parties = 2}};
+    struct thread killer;
+    ending.ctx = on_one(canopy_background(), SIGTERM);
+    canopy_ctx *child = canopy_with_cancel(ending.ctx);
+    thread_start(&killer, kill_when_met, &ending);
+    meet(&ending.meeting);
+    canopy_end(ending.ctx);
+    if (canopy_cause_of(child)->code == SIGTERM)
+        _exit(0);
+    for (;;) /* then it ends us */
+        pause();
+}
+
+/* Heard or fatal: nothing between. */
+TEST(p37_a_kill_beside_the_end_is_heard_or_goes_where_it_went_before)
+{
+    for (unsigned i = 0; i < SCALED(150, 30); i++) {
+        int status = in_child(end_beside_a_kill);
+        if (!(WIFEXITED(status) && WEXITSTATUS(status) == 0))
+            assert_int_equal(WIFSIGNALED(status) ? WTERMSIG(status) : -1, SIGTERM);
+    }
+}
+
+/* ---------------------------------------------- ours, put back by somebody else */
+
+static struct sigaction ours_of(int number)
+{
+    canopy_ctx *ctx = on_one(canopy_background(), number);
+    struct sigaction ours = disposition(number);
+    canopy_end(ctx);
+    return ours;
+}
+
+static siginfo_t seen_info;
+static sigset_t seen_mask;
+
+static void note_signal(int number, siginfo_t *info, void *machine)
+{
+    assert_non_null(machine);
+    assert_int_equal(number, SIGUSR1);
+    seen_info = *info;
+    pthread_sigmask(SIG_SETMASK, NULL, &seen_mask);
+    atomic_fetch_add(&handled, 1);
+}
+
+TEST(p37_our_handler_put_back_hands_on_to_the_one_before)
+{
+    struct sigaction before = {.sa_flags = SA_SIGINFO};
+    before.sa_sigaction = note_signal;
+    sigaddset(&before.sa_mask, SIGUSR2);
+    assert_int_equal(sigaction(SIGUSR1, &before, NULL), 0);
+    struct sigaction ours = ours_of(SIGUSR1);
+    assert_int_equal(sigaction(SIGUSR1, &ours, NULL), 0);
+    const union sigval value = {.sival_int = 77};
+    errno = 4321;
+    assert_int_equal(pthread_sigqueue(pthread_self(), SIGUSR1, value), 0);
+    assert_int_equal(errno, 4321);
+    assert_int_equal(atomic_load(&handled), 1);
+    assert_int_equal(seen_info.si_value.sival_int, 77);
+    assert_true(sigismember(&seen_mask, SIGUSR1) && sigismember(&seen_mask, SIGUSR2));
+    assert_false(sigismember(&seen_mask, SIGHUP));
+
+    /* A context that watches takes it from there, and gives that back. */
+    canopy_ctx *ctx = on_one(canopy_background(), SIGUSR1);
+    send_signal(SIGUSR1);
+    assert_signalled(ctx, SIGUSR1);
+    canopy_end(ctx);
+    assert_int_equal(raise(SIGUSR1), 0);
+    assert_int_equal(atomic_load(&handled), 2);
+}
+
+TEST(p37_our_handler_put_back_hands_on_once_where_that_was_for_once)
+{
+    struct sigaction before = {.sa_handler = on_signal_later, .sa_flags = (int)SA_RESETHAND};
+    assert_int_equal(sigaction(SIGCHLD, &before, NULL), 0);
+    struct sigaction ours = ours_of(SIGCHLD);
+    assert_int_equal(sigaction(SIGCHLD, &ours, NULL), 0);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(raise(SIGCHLD), 0);
+    assert_int_equal(atomic_load(&handled), 100);
+}
+
+static void put_back_over_default(void)
+{
+    struct sigaction ours = ours_of(SIGTERM);
+    assert_int_equal(sigaction(SIGTERM, &ours, NULL), 0);
+    assert_int_equal(raise(SIGTERM), 0);
+}
+
+static void put_back_over_ignore(void)
+{
+    assert_true(signal(SIGTERM, SIG_IGN) != SIG_ERR);
+    put_back_over_default();
+}
+
+TEST(p37_our_handler_put_back_does_what_was_done_without_it)
+{
+    int status = in_child(put_back_over_default);
+    assert_int_equal(WIFSIGNALED(status) ? WTERMSIG(status) : -1, SIGTERM);
+    assert_int_equal(in_child(put_back_over_ignore), 0);
+}
+
+/* ---------------------------------------------------------- told from others */
+
+TEST(p37_the_cause_of_a_signal_is_told_from_others)
+{
+    const canopy_cause likeness = {.code = SIGUSR1, .text = "signal SIGUSR1"};
+    canopy_ctx *ctx = on_one(canopy_background(), SIGUSR1);
+    send_signal(SIGUSR1);
+    assert_signalled(ctx, SIGUSR1);
+    assert_int_equal(canopy_cause_signal(canopy_cause_of(ctx)), SIGUSR1);
+    assert_int_equal(canopy_cause_signal(&likeness), 0);
+    assert_int_equal(canopy_cause_signal(CANOPY_CAUSE(ENOENT, "no such file")), 0);
+    assert_int_equal(canopy_cause_signal(CANOPY_CAUSE(INT32_MIN, "least")), 0);
+    assert_int_equal(canopy_cause_signal(CANOPY_CAUSE(0, "none")), 0);
+    assert_int_equal(canopy_cause_signal(CANOPY_CANCELED), 0);
+    assert_int_equal(canopy_cause_signal(CANOPY_DEADLINE_EXCEEDED), 0);
+    assert_int_equal(canopy_cause_signal(NULL), 0);
+    canopy_end(ctx);
+}
+
 /* --------------------------------------------------------------- bad input */
 
 TEST(p38_signals_that_cannot_be_watched_are_einval_and_nothing_is_installed)
 {
-    const int bad[] = {0, -1, INT32_MIN, 65, 1000, INT32_MAX, SIGKILL, SIGSTOP};
+    /* Those of the processor too: a real fault would be raised again for ever. */
+    const int bad[] = {0,       -1,      INT32_MIN, 65,     1000,   INT32_MAX, SIGKILL,
+                       SIGSTOP, SIGSEGV, SIGBUS,    SIGFPE, SIGILL, SIGTRAP,   SIGSYS};
     const int good = SIGUSR1;
     canopy_ctx *parent = canopy_with_cancel(canopy_background());
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
