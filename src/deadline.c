@@ -44,6 +44,10 @@
  * the topmost context is the one that is cancelled. So where parent and child are
  * due at once, also because the clock is late, the parent's cause is reported,
  * whichever the clock came upon first.
+ *
+ * Who waits (wait.c) needs no clock for it: it sleeps no longer than until the earliest
+ * deadline on the way up, and fires that itself, as a constructor or canopy_set_deadline
+ * does that comes too late. A deadline that is moved nearer while it sleeps is the clock's.
  */
 #include "deadline.h"
 
@@ -171,6 +175,20 @@ bool canopy_deadline(const canopy_ctx *ctx, int64_t *deadline_ns)
     return least.owner != NULL;
 }
 
+static void awaited_up(struct canopy_ctx *ctx, void *arg)
+{
+    if (!ctx_domain(ctx)->host_clock)
+        effective_up(ctx, arg);
+}
+
+struct canopy_ctx *deadline_awaited(const canopy_ctx *ctx, int64_t *deadline_ns)
+{
+    struct effective least = {CANOPY_NEVER, NULL};
+    ancestors_visit(ctx_mutable(ctx), awaited_up, &least);
+    *deadline_ns = least.deadline_ns;
+    return least.owner;
+}
+
 int canopy_err_at(const canopy_ctx *ctx, int64_t now_ns)
 {
     int err = canopy_err(ctx);
@@ -272,13 +290,13 @@ static inline canopy_ctx *with_armed(const canopy_ctx *view, int64_t deadline_ns
 static canopy_ctx *with_deadline(const canopy_ctx *parent, const struct domain *domain,
                                  int64_t deadline_ns, bool passed, const canopy_cause *cause)
 {
-    int err = domain->host_clock || deadline_ns == CANOPY_NEVER ? 0 : clock_ready();
+    if (passed || deadline_ns == CANOPY_NEVER)
+        return derive_passed(parent, deadline_ns, cause);
+    int err = domain->host_clock ? 0 : clock_ready();
     if (unlikely(err)) {
         errno = err;
         return NULL;
     }
-    if (passed || deadline_ns == CANOPY_NEVER)
-        return derive_passed(parent, deadline_ns, cause);
     return with_armed(parent, deadline_ns, cause);
 }
 
@@ -355,10 +373,12 @@ bool canopy_set_deadline(canopy_ctx *ctx, int64_t deadline_ns)
     if (!ctx || !kind_is_cancellable(ctx_kind(ctx)) || canopy_done(ctx))
         return false;
     struct domain *domain = ctx_domain(ctx);
-    /* Where no thread can be had the deadline is stored all the same: the next one tries again. */
-    if (deadline_ns != CANOPY_NEVER && !domain->host_clock)
-        clock_ready();
     bool passed = has_passed(domain, deadline_ns);
+    int err = passed || deadline_ns == CANOPY_NEVER || domain->host_clock ? 0 : clock_ready();
+    if (unlikely(err)) {
+        errno = err;
+        return false;
+    }
     int64_t word = passed ? ~not_negative(deadline_ns) : deadline_ns;
     int64_t seen = i64_load_acquire(&ctx->deadline);
     do {

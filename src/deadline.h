@@ -33,6 +33,12 @@ static inline int64_t deadline_of(const struct canopy_ctx *ctx)
     return word < 0 ? ~word : word;
 }
 
+/*
+ * For who waits for `ctx`: the earliest deadline of the library's clock on the way up,
+ * and whose it is (`*deadline_ns`); NULL: there is none. Costs as canopy_deadline.
+ */
+struct canopy_ctx *deadline_awaited(const canopy_ctx *ctx, int64_t *deadline_ns);
+
 /* Lowers a bound to `due_ns`; true when it was above. */
 bool bound_lower(atomic_i64 *bound, int64_t due_ns);
 

@@ -9,13 +9,59 @@
  * (park.h), which the canceller that saw WAITED looks into. What is never done needs
  * neither. More than RECORDS have one record in the place of all, which every canceller
  * of what somebody waits for finds.
+ *
+ * Who waits needs no clock's thread: it sleeps no longer than until the earliest deadline
+ * above, and ends what is due itself. So it is in time also where that thread is late, or
+ * there is none: in the child of a fork, for what was inherited.
  */
 #include <errno.h>
 
-#include "ctx.h"
+#include "deadline.h"
 #include "park.h"
+#include "worker.h"
 
 #define RECORDS 64
+
+/* What one does that has found none of its contexts done. */
+enum step { STEP_SLEEP, STEP_LOOK_AGAIN, STEP_GIVE_UP };
+
+/* Ends `owner`, or what is due above it. Its callbacks are the worker's, where that runs. */
+static void end_due(struct canopy_ctx *owner, int64_t now_ns)
+{
+    struct pass pass;
+    pass_init(&pass);
+    rcu_read_begin();
+    expire_one(owner, now_ns, &pass);
+    rcu_read_end();
+    deliver(&pass, worker_is_started());
+}
+
+/* Ends what is due; else `*wake_ns` is for how long to sleep. */
+static enum step next_step(const canopy_ctx *const ctxs[], size_t n, int64_t until_ns,
+                           int64_t *wake_ns)
+{
+    if (until_ns <= 0)
+        return STEP_GIVE_UP;
+    struct canopy_ctx *due = NULL;
+    int64_t due_ns = CANOPY_NEVER;
+    for (size_t i = 0; i < n; i++) {
+        int64_t deadline_ns;
+        struct canopy_ctx *owner = deadline_awaited(ctxs[i], &deadline_ns);
+        if (owner && deadline_ns < due_ns) {
+            due = owner;
+            due_ns = deadline_ns;
+        }
+    }
+    *wake_ns = due_ns < until_ns ? due_ns : until_ns;
+    if (*wake_ns == CANOPY_NEVER)
+        return STEP_SLEEP;
+    int64_t now_ns = clock_now_ns();
+    if (due && due_ns <= now_ns) {
+        end_due(due, now_ns);
+        return STEP_LOOK_AGAIN;
+    }
+    return until_ns <= now_ns ? STEP_GIVE_UP : STEP_SLEEP;
+}
 
 bool canopy_wait(const canopy_ctx *ctx, int64_t until_ns)
 {
@@ -24,8 +70,12 @@ bool canopy_wait(const canopy_ctx *ctx, int64_t until_ns)
         uintptr_t state = word_load_acquire(&scope->state); /* C2 */
         if (!state_is_live(state))
             return true;
-        if (time_is_up(until_ns))
+        int64_t wake_ns;
+        enum step step = next_step(&ctx, 1, until_ns, &wake_ns);
+        if (step == STEP_GIVE_UP)
             return false;
+        if (step == STEP_LOOK_AGAIN)
+            continue;
         /* What is never done has no canceller to tell: sleep on a word of our own. */
         uint32_t never = (uint32_t)STATE_WAITED;
         uint32_t *word = &never;
@@ -34,7 +84,7 @@ bool canopy_wait(const canopy_ctx *ctx, int64_t until_ns)
                 continue;
             word = futex_low_half(&scope->state);
         }
-        futex_wait(word, (uint32_t)STATE_WAITED, until_ns);
+        futex_wait(word, (uint32_t)STATE_WAITED, wake_ns);
     }
 }
 
@@ -90,8 +140,13 @@ static int wait_parked(const canopy_ctx *const ctxs[], size_t n, int64_t until_n
     for (size_t i = 0; i < n; i++)
         announce_wait(ctx_scope(ctxs[i]));
     int index;
-    while ((index = lowest_done(ctxs, n)) < 0 && !time_is_up(until_ns))
-        park_sleep(&told, until_ns);
+    int64_t wake_ns;
+    enum step step = STEP_LOOK_AGAIN;
+    while ((index = lowest_done(ctxs, n)) < 0 && step != STEP_GIVE_UP) {
+        step = next_step(ctxs, n, until_ns, &wake_ns);
+        if (step == STEP_SLEEP)
+            park_sleep(&told, wake_ns);
+    }
     while (parked > 0)
         unpark(&records[--parked]);
     return index;
@@ -105,7 +160,7 @@ int canopy_wait_any(const canopy_ctx *const ctxs[], size_t n, int64_t until_ns)
         if (!ctxs[i])
             return -EINVAL;
     int index = lowest_done(ctxs, n);
-    if (index < 0 && !time_is_up(until_ns))
+    if (index < 0 && until_ns > 0)
         index = wait_parked(ctxs, n, until_ns);
     return index >= 0 ? index : -ETIME;
 }

@@ -13,7 +13,7 @@
 static struct run_list callbacks;
 static struct handoff endings;
 static atomic_u32 advance;
-static bool is_started; /* under library_lock */
+static atomic_u32 started; /* set under library_lock */
 
 /* Of the endings, what the worker has taken; oldest first. */
 static struct handoff_node *taken;
@@ -61,9 +61,17 @@ int worker_start_locked(void)
 {
     static const struct thread_role role = {
         .name = "canopy-worker", .run = worker_main, .runs_user_code = true};
-    int err = is_started ? 0 : thread_start(&role);
-    is_started = !err;
+    if (worker_is_started())
+        return 0;
+    int err = thread_start(&role);
+    if (!err)
+        u32_store_release(&started, 1); /* pairs with worker_is_started */
     return err;
+}
+
+bool worker_is_started(void)
+{
+    return u32_load_acquire(&started);
 }
 
 static void wake(void)
@@ -103,5 +111,5 @@ void worker_fork_child(void)
     run_list_open(&callbacks, RUNNER_WORKER);
     endings = (struct handoff){0};
     taken = NULL;
-    is_started = false;
+    u32_store_relaxed(&started, 0);
 }

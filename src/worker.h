@@ -11,6 +11,9 @@
 /* Sees that it is started: 0 or an errno. Under library_lock. */
 int worker_start_locked(void);
 
+/* Whether there is one to hand to. Wait-free. */
+bool worker_is_started(void);
+
 /* Hands claimed callbacks over to it, linked, in their order: one wake for many. */
 void worker_run(struct canopy_callback *records);
 

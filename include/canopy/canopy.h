@@ -317,7 +317,8 @@ CANOPY_API bool canopy_cancel_cause(canopy_ctx *ctx, const canopy_cause *cause);
  * Moves the deadline, either way; CANOPY_NEVER takes it away. One in the past
  * ends the context before the call returns, callbacks run on the caller. False
  * once done (never revives), for layers that have no deadline of their own, and on
- * NULL.
+ * NULL; and false with errno EAGAIN, which nothing else sets, where the clock's thread
+ * cannot be started to keep it: nothing has changed then.
  */
 CANOPY_API bool canopy_set_deadline(canopy_ctx *ctx, int64_t deadline_ns);
 
@@ -412,9 +413,17 @@ CANOPY_API CANOPY_MUST_USE int64_t canopy_now_ns(void);
 /* ------------------------------------------------------------------- wait */
 
 /*
+ * Who waits needs no clock: canopy_wait, canopy_sleep and canopy_wait_any end what is due
+ * under the library's clock themselves, also where its thread is late, and in the child of
+ * a fork, where nothing else ends what was inherited. Callbacks then run where they run at
+ * expiry; where no thread of the library's does that (in such a child), on the waiter.
+ * Each look costs as canopy_deadline does. What a host's clock drives is left to the host.
+ */
+
+/*
  * Waits until `ctx` is done (true) or CLOCK_MONOTONIC reaches `until_ns`, which is a
  * point in time (canopy_now_ns) and not a duration (false). Blocks on a futex; signal
- * handlers do not end it. Never allocates.
+ * handlers do not end it. Never allocates. A poll (0 and less) looks at the state alone.
  */
 CANOPY_API CANOPY_NONNULL bool canopy_wait(const canopy_ctx *ctx, int64_t until_ns);
 

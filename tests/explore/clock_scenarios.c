@@ -36,10 +36,25 @@ static void waits_for_timed(void)
     CHECK(canopy_wait(timed, CANOPY_NEVER));
 }
 
+/* Who polls leaves what is due to the clock; who waits would end it. */
+static void polls_timed(void)
+{
+    scenario_await_fd(canopy_done_fd(timed));
+    CHECK(canopy_done(timed));
+}
+
 CLOCK_SCENARIO(expiry_by_the_clock_beside_wait)
 {
     make();
     beside(waits_for_timed, NULL);
+    CHECK(canopy_err(timed) == -ETIMEDOUT && !canopy_done(parent));
+    end();
+}
+
+CLOCK_SCENARIO(expiry_by_the_clock_beside_poll)
+{
+    make();
+    beside(polls_timed, NULL);
     CHECK(canopy_err(timed) == -ETIMEDOUT && !canopy_done(parent));
     end();
 }
@@ -52,7 +67,7 @@ static void cancels_timed(void)
 CLOCK_SCENARIO(expiry_by_the_clock_beside_cancel)
 {
     make();
-    beside(cancels_timed, waits_for_timed, NULL);
+    beside(cancels_timed, polls_timed, NULL);
     CHECK(canopy_err(timed) == (cancelled ? -ECANCELED : -ETIMEDOUT));
     end();
 }
@@ -90,33 +105,49 @@ CLOCK_SCENARIO(expiry_by_the_clock_beside_set_deadline_away)
     end();
 }
 
-static void moves_nearer_and_waits(void)
+static void moves_away_or_cancels(void)
+{
+    moves_away();
+    if (moved)
+        cancels_timed();
+}
+
+/* What is moved away from under who waits is not what ends it. */
+CLOCK_SCENARIO(wait_beside_set_deadline_away)
+{
+    make();
+    beside(waits_for_timed, moves_away_or_cancels, NULL);
+    CHECK(canopy_err(timed) == (moved ? -ECANCELED : -ETIMEDOUT));
+    end();
+}
+
+static void moves_nearer_and_polls(void)
 {
     moved = canopy_set_deadline(timed, NEAR_NS);
     CHECK(moved || canopy_done(timed));
-    waits_for_timed();
+    polls_timed();
 }
 
 CLOCK_SCENARIO(set_deadline_nearer_than_the_clock_sleeps)
 {
     parent = canopy_with_cancel(scenario_base());
     timed = canopy_with_deadline(parent, FAR_NS);
-    beside(moves_nearer_and_waits, NULL);
+    beside(moves_nearer_and_polls, NULL);
     CHECK(canopy_err(timed) == -ETIMEDOUT);
     end();
 }
 
 /* The first of all deadlines, also in the clock's life. */
-static void derives_timed_and_waits(void)
+static void derives_timed_and_polls(void)
 {
     timed = canopy_with_deadline(parent, DUE_NS);
-    waits_for_timed();
+    polls_timed();
 }
 
 CLOCK_SCENARIO(deadline_beside_the_start_of_the_clock)
 {
     parent = canopy_with_cancel(scenario_base());
-    beside(derives_timed_and_waits, NULL);
+    beside(derives_timed_and_polls, NULL);
     CHECK(canopy_err(timed) == -ETIMEDOUT);
     end();
 }
@@ -131,7 +162,7 @@ CLOCK_SCENARIO(nearer_deadline_as_the_clock_goes_to_sleep)
 {
     parent = canopy_with_cancel(scenario_base());
     canopy_release(canopy_with_deadline(parent, FAR_NS + SECOND));
-    beside(derives_other, derives_timed_and_waits, NULL);
+    beside(derives_other, derives_timed_and_polls, NULL);
     CHECK(canopy_err(timed) == -ETIMEDOUT);
     end();
 }
@@ -164,6 +195,16 @@ CLOCK_SCENARIO(stop_and_join_beside_expiry_by_the_clock)
     make();
     CHECK(canopy_after_func(timed, &record, counts, NULL) == 0);
     beside(stops_and_joins, NULL);
+    CHECK(runs + stopped == 1);
+    end();
+}
+
+/* Whoever ends it, who waits or the clock: it is the worker that runs it. */
+CLOCK_SCENARIO(stop_and_join_beside_expiry_by_who_waits)
+{
+    make();
+    CHECK(canopy_after_func(timed, &record, counts, NULL) == 0);
+    beside(stops_and_joins, waits_for_timed, NULL);
     CHECK(runs + stopped == 1);
     end();
 }

@@ -72,8 +72,9 @@ void scenario_close(void);
 /* A signal arrives, and is handled on the calling fiber. */
 void scenario_raise(int number);
 
-/* What poll would say of a done fd. */
+/* What poll would say of a done fd; and poll itself. */
 bool scenario_fd_is_readable(int fd);
+void scenario_await_fd(int fd);
 
 void explore_fail(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
 

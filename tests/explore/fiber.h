@@ -29,6 +29,7 @@ enum wait {
     WAIT_START,    /* until exploration begins */
     WAIT_MUTEX,    /* until *on is free */
     WAIT_FUTEX,    /* until *on is woken, or the time has come */
+    WAIT_FD,       /* until *on, the count of an fd, is not 0 */
     WAIT_OTHERS,   /* until somebody else has changed something */
     WAIT_GRACE,    /* until the sections in `sections` have ended */
     WAIT_FLUSH,    /* until as much is reclaimed as was retired */

@@ -46,6 +46,8 @@ static bool can_run(const struct fiber *fiber)
     case WAIT_FUTEX:
     case WAIT_FINISHED:
         return false;
+    case WAIT_FD:
+        return *(const uint64_t *)fiber->on != 0;
     case WAIT_OTHERS:
         return explorer->changes != fiber->steps;
     case WAIT_GRACE:

@@ -85,6 +85,15 @@ bool scenario_fd_is_readable(int fd)
     return fds[fd_touch(fd, ACCESS_READ, __builtin_return_address(0))].count > 0;
 }
 
+void scenario_await_fd(int fd)
+{
+    unsigned i = fd_touch(fd, ACCESS_READ, __builtin_return_address(0));
+    if (fds[i].count > 0)
+        return;
+    fiber_current()->on = &fds[i].count;
+    fiber_wait(WAIT_FD);
+}
+
 unsigned system_open_fds(void)
 {
     unsigned open = 0;

@@ -105,11 +105,14 @@ TEST(clock_starved_for_seconds)
     int64_t until_ns = now_ns() + MILLISECONDS(starved_ms);
     for (unsigned i = 0; i < families; i++)
         meet_fate(&all[i], i % FATES);
-    /* A wait's own time-out needs no clock but the kernel's; questions tell the truth. */
-    assert_false(canopy_wait(all[LEFT_ALONE].parent, until_ns));
+    /* A wait needs no clock but the kernel's; questions tell the truth. */
+    assert_false(canopy_wait(all[TAKEN_AWAY].parent, until_ns));
     assert_true(now_ns() >= until_ns);
     assert_live(all[LEFT_ALONE].parent);
     assert_int_equal(canopy_err_at(all[LEFT_ALONE].child, now_ns()), -ETIMEDOUT);
+    assert_true(canopy_wait(all[LEFT_ALONE].child, CANOPY_NEVER));
+    assert_ended(all[LEFT_ALONE].child, -ETIMEDOUT, &upper);
+    assert_live(all[LEFT_ALONE + FATES].parent);
     assert_int_equal(canopy_err_at(all[TAKEN_AWAY].child, now_ns()), 0);
     /* Born late: the deadline that is past already needs no clock. */
     canopy_ctx *born = canopy_with_deadline(all[TAKEN_AWAY].child, deadline_ns);
@@ -255,22 +258,24 @@ TEST(no_thread_to_be_had_at_all)
     fixture_close(&fixture);
 }
 
-/* A deadline that is set when no clock can start is kept, and found by the next that does. */
+/* A deadline that nobody would keep is not set. */
 TEST(deadline_set_before_a_clock_can_start)
 {
     struct fixture fixture;
     fixture_open(&fixture, CANOPY_CLOCK_LIBRARY);
     canopy_ctx *ctx = canopy_with_cancel(fixture.root);
     fault_plan(FAULT_THREAD, 1, 0);
-    assert_true(canopy_set_deadline(ctx, soon_ns()));
+    errno = 0;
+    assert_false(canopy_set_deadline(ctx, soon_ns()));
+    assert_int_equal(errno, EAGAIN);
+    assert_deadline(ctx, CANOPY_NEVER);
     errno = 0;
     assert_null(canopy_with_timeout(ctx, HOURS(1)));
     assert_int_equal(errno, EAGAIN);
-    pause_ns(MILLISECONDS(40));
-    assert_live(ctx);
     fault_lift_all();
     canopy_ctx *child = canopy_with_timeout(ctx, HOURS(1));
     assert_non_null(child);
+    assert_true(canopy_set_deadline(ctx, soon_ns()));
     assert_true(canopy_wait(child, now_ns() + SOON));
     assert_ended(child, -ETIMEDOUT, CANOPY_DEADLINE_EXCEEDED);
     canopy_end(child);

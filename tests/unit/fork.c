@@ -387,8 +387,35 @@ static void outlast_an_inherited_deadline(void *arg)
 {
     (void)arg;
     canopy_ctx *later = canopy_with_timeout(canopy_background(), MILLISECONDS(150));
-    require(later && canopy_wait(later, now_ns() + SOON));
+    require(later && eventually(canopy_done(later), SOON)); /* by the clock: a wait would end it */
     canopy_release(later);
+}
+
+/* The clock leaves inherited deadlines to the parent process; who waits does not. */
+static void wait_for_inherited(void *arg)
+{
+    struct inherited *tree = arg;
+    int64_t deadline_ns;
+    require(canopy_deadline(tree->merged, &deadline_ns));
+    canopy_ctx *own = canopy_with_cancel(tree->timed);
+    require(own);
+    const canopy_ctx *both[] = {tree->live, own};
+    require(canopy_wait_any(both, 2, now_ns() + SOON) == 1);
+    require(now_ns() >= deadline_ns);
+    require(canopy_err(own) == -ETIMEDOUT);
+    require(canopy_wait(tree->merged, CANOPY_NEVER));
+    require(canopy_sleep(tree->timed, SECONDS(30)) == -ETIMEDOUT);
+    require(canopy_cause_of(own) == CANOPY_DEADLINE_EXCEEDED);
+    require(!canopy_done(tree->live));
+    require(atomic_load(&tree->runs[1]) == 0);
+}
+
+TEST(p40_a_wait_in_the_child_ends_with_an_inherited_deadline)
+{
+    struct inherited tree;
+    inherited_make(&tree);
+    in_child(wait_for_inherited, &tree);
+    inherited_end(&tree);
 }
 
 TEST(p40_a_deadline_later_than_an_inherited_one_fires_in_the_child)

@@ -154,6 +154,38 @@ TEST(core_a_deadline_is_refused_when_the_clock_cannot_start)
     fixture_close(&f);
 }
 
+TEST(core_a_deadline_is_not_set_when_the_clock_cannot_start)
+{
+    if (UNDER_SANITIZER) /* as above */
+        skip();
+    canopy_ctx *ctx = canopy_with_cancel(canopy_background());
+    struct rlimit old, none = {0};
+    assert_int_equal(getrlimit(RLIMIT_AS, &old), 0);
+    none.rlim_max = old.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_AS, &none), 0);
+    errno = 0;
+    bool soon = canopy_set_deadline(ctx, now_ns() + HOURS(1));
+    int error = errno;
+    bool never = canopy_set_deadline(ctx, CANOPY_NEVER);
+    canopy_ctx *past = canopy_with_deadline(ctx, 1);
+    assert_int_equal(setrlimit(RLIMIT_AS, &old), 0);
+    assert_false(soon);
+    assert_int_equal(error, EAGAIN);
+    assert_live(ctx);
+    assert_deadline(ctx, CANOPY_NEVER);
+    assert_true(never);
+    assert_non_null(past);
+    assert_ended(past, -ETIMEDOUT, CANOPY_DEADLINE_EXCEEDED);
+    canopy_end(past);
+
+    assert_true(canopy_set_deadline(ctx, now_ns() + MILLISECONDS(5)));
+    assert_true(eventually(canopy_done(ctx), SOON));
+    errno = 0;
+    assert_false(canopy_set_deadline(ctx, now_ns() + HOURS(1)));
+    assert_int_equal(errno, 0);
+    canopy_end(ctx);
+}
+
 /* ------------------------------------------------------- whoever starts them */
 
 /* How the thread is treated on which the library's threads are started. */
