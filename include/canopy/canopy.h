@@ -520,8 +520,8 @@ typedef struct canopy_group {
 } canopy_group;
 
 /*
- * Makes `group` ready, with a context under `parent`; at most `limit` members
- * run at once (0: no limit). 0, -EINVAL on a NULL, -ENOMEM, -EAGAIN. Each group
+ * Makes `group` ready, with a context under `parent`; it has at most `limit` threads
+ * at once (0: no limit). 0, -EINVAL on a NULL, -ENOMEM, -EAGAIN. Each group
  * that was made ready is ended by canopy_group_wait.
  */
 CANOPY_API CANOPY_MUST_USE int canopy_group_init(canopy_group *group, const canopy_ctx *parent,
@@ -531,19 +531,47 @@ CANOPY_API CANOPY_MUST_USE int canopy_group_init(canopy_group *group, const cano
 CANOPY_API const canopy_ctx *canopy_group_ctx(const canopy_group *group);
 
 /*
- * Runs fn(ctx, arg) on a thread of its own. Blocks while `limit` members run.
- * The first result that is not 0 cancels the group, with a cause whose code is
- * that result. fn runs also when the group is done already. 0, -EINVAL on a
- * NULL and on what is no group, -ENOMEM, -EAGAIN when no thread can be made (the
- * group is as it was).
+ * Runs fn(ctx, arg) on a thread of its own, with the policy, the CPUs and the signal mask
+ * of the caller's. Blocks while there are `limit` threads: a member makes room for the
+ * next when its thread is gone. The first result that is not 0 cancels the group, with a
+ * cause whose code is that result. fn runs also when the group is done already. 0,
+ * -EINVAL on a NULL and on what is no group, -ENOMEM, -EAGAIN when no thread can be made
+ * (the group is as it was), -EDEADLK from what runs as a member's thread ends (destructors
+ * of thread-specific data). While another thread is in canopy_group_wait only members may
+ * call it or its like below.
  */
 CANOPY_API CANOPY_MUST_USE int
 canopy_group_go(canopy_group *group, int (*fn)(const canopy_ctx *ctx, void *arg), void *arg);
 
+/* canopy_group_go that never blocks: -EBUSY where there are `limit` threads. */
+CANOPY_API CANOPY_MUST_USE int
+canopy_group_try_go(canopy_group *group, int (*fn)(const canopy_ctx *ctx, void *arg), void *arg);
+
 /*
- * Waits for all members, ends the group's context, and gives the group's memory
- * back. The first result that was not 0, or 0. -EDEADLK from a member (the
- * group is as it was), -EINVAL on NULL or after an earlier wait. Blocks.
+ * canopy_group_go that gives up when the group is done, before it or while it blocks:
+ * -ECANCELED or -ETIMEDOUT, as canopy_err says, and fn does not run. It learns of the end
+ * as a callback would, on the same threads.
+ */
+CANOPY_API CANOPY_MUST_USE int
+canopy_group_go_unless_done(canopy_group *group, int (*fn)(const canopy_ctx *ctx, void *arg),
+                            void *arg);
+
+/*
+ * From a member: if its failure is the first, the group ends with `cause`, and not with
+ * one that the library makes of the result. Returns the cause's code, for fn to return:
+ *
+ *     return canopy_group_fail(CANOPY_CAUSE(-EPROTO, "two heads"));
+ *
+ * It cancels nothing yet. A second one takes the first one's place; a member that then
+ * returns 0 has not failed. -EINVAL on NULL, on a code of 0, and from who is no member.
+ */
+CANOPY_API CANOPY_MUST_USE int canopy_group_fail(const canopy_cause *cause);
+
+/*
+ * Waits for all members, joins their threads (they are gone when it returns, and what runs
+ * as they end has run), ends the group's context, and gives the group's memory back. The
+ * first result that was not 0, or 0. -EDEADLK from a member and -EBUSY while another
+ * thread waits (the group is as it was), -EINVAL on NULL or after an earlier wait. Blocks.
  */
 CANOPY_API int canopy_group_wait(canopy_group *group);
 

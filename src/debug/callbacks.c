@@ -13,6 +13,7 @@
 #include <canopy/loop.h>
 
 #include "../callback.h"
+#include "../group.h"
 #include "shadow.h"
 
 CORE(after_func);
@@ -21,9 +22,11 @@ CORE(callback_join);
 CORE(callback_stop);
 CORE(done);
 CORE(group_ctx);
+CORE(group_fail);
 CORE(group_go);
+CORE(group_go_unless_done);
 CORE(group_init);
-CORE(group_wait);
+CORE(group_try_go);
 CORE(loop_after_func);
 CORE(loop_abandon);
 CORE(loop_awake);
@@ -438,16 +441,39 @@ static int member_run(const canopy_ctx *core, void *arg)
     return member.fn(member.ctx, member.arg);
 }
 
-int canopy_group_go(canopy_group *group, int (*fn)(const canopy_ctx *ctx, void *arg), void *arg)
+typedef int (*member_fn)(const canopy_ctx *ctx, void *arg);
+typedef int (*group_go)(canopy_group *group, member_fn fn, void *arg);
+
+static int go(group_go core_go, canopy_group *group, member_fn fn, void *arg)
 {
     struct member *member = group && fn ? malloc(sizeof *member) : NULL;
     if (!member)
         return group && fn ? -ENOMEM : -EINVAL;
-    *member = (struct member){fn, arg, group->canopy_ctx_};
-    int err = core_group_go(group, member_run, member);
+    *member = (struct member){fn, arg, core_group_ctx(group)};
+    int err = core_go(group, member_run, member);
     if (err)
         free(member);
     return err;
+}
+
+int canopy_group_go(canopy_group *group, member_fn fn, void *arg)
+{
+    return go(core_group_go, group, fn, arg);
+}
+
+int canopy_group_go_unless_done(canopy_group *group, member_fn fn, void *arg)
+{
+    return go(core_group_go_unless_done, group, fn, arg);
+}
+
+int canopy_group_try_go(canopy_group *group, member_fn fn, void *arg)
+{
+    return go(core_group_try_go, group, fn, arg);
+}
+
+int canopy_group_fail(const canopy_cause *cause)
+{
+    return core_group_fail(cause);
 }
 
 /* The group's own handle; also where a callback ends the thread that waits. */
@@ -458,12 +484,13 @@ static void group_ended(void *ctx)
 
 int canopy_group_wait(canopy_group *group)
 {
-    canopy_ctx *ctx = group && group->canopy_state ? group->canopy_ctx_ : NULL;
+    canopy_ctx *ctx = (canopy_ctx *)(uintptr_t)core_group_ctx(group);
+    bool has_ended;
     int result;
     pthread_cleanup_push(group_ended, ctx);
-    result = core_group_wait(group);
+    result = group_wait(group, &has_ended);
     pthread_cleanup_pop(0);
-    if (ctx && !group->canopy_state)
+    if (has_ended)
         shadow_release(ctx, HERE);
     return result;
 }

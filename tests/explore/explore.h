@@ -108,6 +108,8 @@ int explore_mutex_lock(pthread_mutex_t *mutex);
 int explore_mutex_unlock(pthread_mutex_t *mutex);
 int explore_thread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*run)(void *),
                           void *arg);
+pthread_t explore_pthread_self(void);
+int explore_thread_join(pthread_t thread, bool waits);
 int explore_key_create(pthread_key_t *key, void (*end)(void *));
 int explore_setspecific(pthread_key_t key, const void *value);
 void *explore_getspecific(pthread_key_t key);

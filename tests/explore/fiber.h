@@ -31,6 +31,7 @@ enum wait {
     WAIT_FUTEX,    /* until *on is woken, or the time has come */
     WAIT_FD,       /* until *on, the count of an fd, is not 0 */
     WAIT_OTHERS,   /* until somebody else has changed something */
+    WAIT_JOIN,     /* until the fiber `steps` has finished */
     WAIT_GRACE,    /* until the sections in `sections` have ended */
     WAIT_FLUSH,    /* until as much is reclaimed as was retired */
     WAIT_RECLAIM,  /* the reclaimer: until something can be */
@@ -54,7 +55,8 @@ struct fiber {
     const void *on;
     int64_t until_ns; /* of WAIT_FUTEX */
     bool timed_out;
-    uint64_t steps;    /* of WAIT_OTHERS: changes when it began to wait; of FLUSH: the target */
+    uint64_t steps;    /* of WAIT_OTHERS: changes when it began to wait; of FLUSH: the target; of
+                          JOIN: whose end */
     uint32_t sections; /* of WAIT_GRACE: fibers whose read sections must end */
     unsigned depth;    /* of read sections */
     bool is_daemon;    /* nobody waits for its end */

@@ -173,3 +173,61 @@ SCENARIO(observe_beside_failure_of_a_member)
     beside(observes, runs_one_that_fails, NULL);
     end();
 }
+
+static int results[2];
+
+static void waits_as_first(void)
+{
+    results[0] = canopy_group_wait(&group);
+}
+
+static void waits_as_second(void)
+{
+    results[1] = canopy_group_wait(&group);
+}
+
+static bool is_refused(int of_wait)
+{
+    return of_wait == -EBUSY || of_wait == -EINVAL;
+}
+
+SCENARIO(two_waits_for_one_group)
+{
+    make(0);
+    goes(fails, FAILURE);
+    beside(waits_as_first, waits_as_second, NULL);
+    CHECK(results[0] == FAILURE ? is_refused(results[1]) : results[1] == FAILURE);
+    CHECK(results[1] == FAILURE || results[0] == FAILURE);
+    end();
+}
+
+static void goes_on_while_live(void)
+{
+    goes(waits, 0);
+    result = canopy_group_go_unless_done(&group, succeeds, NULL);
+    CHECK(result == -ECANCELED || result == 0);
+    CHECK(canopy_group_wait(&group) == 0);
+}
+
+/* Whoever waits for room hears of the end, though the member keeps its place. */
+SCENARIO(group_go_unless_done_beside_cancel)
+{
+    make(1);
+    beside(goes_on_while_live, cancels_top, NULL);
+    end();
+}
+
+static void tries_until_there_is_room(void)
+{
+    goes(is_alone, 0);
+    result = canopy_group_try_go(&group, is_alone, NULL);
+    CHECK(result == 0 || result == -EBUSY);
+    CHECK(canopy_group_wait(&group) == 0);
+}
+
+SCENARIO(group_try_go_beside_the_end_of_a_member)
+{
+    make(1);
+    beside(tries_until_there_is_room, NULL);
+    end();
+}

@@ -15,6 +15,7 @@
  */
 #include "fiber.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <string.h>
 
@@ -50,6 +51,8 @@ static bool can_run(const struct fiber *fiber)
         return *(const uint64_t *)fiber->on != 0;
     case WAIT_OTHERS:
         return explorer->changes != fiber->steps;
+    case WAIT_JOIN:
+        return explorer->fibers[fiber->steps].wait == WAIT_FINISHED;
     case WAIT_GRACE:
         return fiber->sections == 0;
     case WAIT_FLUSH:
@@ -149,6 +152,23 @@ int explore_thread_create(pthread_t *thread, const pthread_attr_t *attr, void *(
     explorer->fibers[id].thread_run = run;
     explorer->fibers[id].thread_arg = arg;
     *thread = (pthread_t)id;
+    return 0;
+}
+
+pthread_t explore_pthread_self(void)
+{
+    return (pthread_t)explorer->current;
+}
+
+int explore_thread_join(pthread_t thread, bool waits)
+{
+    const struct fiber *joined = &explorer->fibers[thread];
+    explore_fence_point(__builtin_return_address(0));
+    stores_drain();
+    if (joined->wait != WAIT_FINISHED && !waits)
+        return EBUSY;
+    fiber_current()->steps = (uint64_t)thread;
+    fiber_wait(WAIT_JOIN);
     return 0;
 }
 
