@@ -476,7 +476,6 @@ static void watch_anew(void *inherited)
 {
     struct sigaction now;
     require(sigaction(SIGUSR2, NULL, &now) == 0 && now.sa_handler == SIG_DFL);
-    use_a_group_and_a_signal();
     canopy_ctx *ctx = canopy_with_signals(canopy_background(), (const int[]){SIGUSR2}, 1);
     require(ctx);
     canopy_end(inherited); /* and what is the child's own stays */

@@ -426,6 +426,7 @@ static void end_beside_a_kill(void)
     thread_start(&killer, kill_when_met, &ending);
     meet(&ending.meeting);
     canopy_end(ending.ctx);
+    thread_join(&killer);
     if (canopy_cause_of(child)->code == SIGTERM)
         _exit(0);
     for (;;) /* then it ends us */
