@@ -66,6 +66,12 @@ class [[nodiscard]] loop
         return canopy_loop_close(&loop_);
     }
 
+    /* canopy_loop_abandon: closes it although it has callbacks, none of which runs any more. */
+    int abandon()
+    {
+        return canopy_loop_abandon(&loop_);
+    }
+
     /* canopy_loop_fd. */
     [[nodiscard]] int fd() const noexcept
     {
@@ -94,6 +100,12 @@ class [[nodiscard]] loop
     int tell_time(moment now = std::chrono::steady_clock::now()) noexcept
     {
         return canopy_loop_tell_time(&loop_, now.ns());
+    }
+
+    /* canopy_loop_awake: it does not sleep, so that its fd need not be written. */
+    int awake() noexcept
+    {
+        return canopy_loop_awake(&loop_);
     }
 
     /* For the calls of loop.h. */

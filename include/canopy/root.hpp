@@ -101,6 +101,15 @@ class [[nodiscard]] root : public owner<root>
         return error;
     }
 
+    /* canopy_root_usage: the contexts and the bytes under it; none of an empty one. */
+    [[nodiscard]] canopy_usage usage() const noexcept
+    {
+        canopy_usage usage{};
+        usage.size = sizeof usage;
+        static_cast<void>(canopy_root_usage(ctx_, &usage));
+        return usage;
+    }
+
     /*
      * Cancels it, waits until nothing is derived from it any more, and frees it. 0, and
      * it is empty; or -EBUSY at `until`, and at once while a loop drives it: it is still

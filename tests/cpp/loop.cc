@@ -122,6 +122,30 @@ TEST(cpp_loop_callbacks_run_on_the_thread_of_the_loop)
     assert_true(ran_on == std::this_thread::get_id());
 }
 
+TEST(cpp_loops_are_abandoned_with_what_they_have)
+{
+    struct fixture f;
+    fixture_open(&f, CANOPY_CLOCK_HOST);
+    {
+        context ctx = canopy::with_cancel(f.root), done = canopy::with_cancel(f.root);
+        int runs = 0;
+        canopy::loop loop{f.root};
+        canopy::loop_callback armed{ctx, loop, [&] { runs++; }};
+        canopy::loop_callback waits{done, loop, [&] { runs++; }};
+        done.cancel();
+        assert_int_equal(loop.awake(), 0);
+        assert_int_equal(loop.close(), -EBUSY);
+        assert_int_equal(loop.abandon(), 0);
+        assert_int_equal(loop.run(), -EINVAL);
+        assert_int_equal(loop.awake(), -EINVAL);
+        ctx.cancel();
+        assert_int_equal(waits.join(), 0);
+        assert_int_equal(armed.join(), 0);
+        assert_int_equal(runs, 0);
+    }
+    fixture_close(&f);
+}
+
 TEST(cpp_loops_that_are_closed_say_so)
 {
     looped l;

@@ -77,6 +77,19 @@ TEST(cpp_a_root_has_its_limits)
     assert_int_equal(errno, EINVAL);
 }
 
+TEST(cpp_a_root_tells_what_it_has)
+{
+    config ten;
+    ten.max_live = 10; /* counted exactly then */
+    root own{ten}, none{std::move(own)};
+    own = std::move(none);
+    context first = canopy::with_cancel(own), second = canopy::with_cancel(first);
+    assert_int_equal(own.usage().contexts, 2);
+    assert_true(own.usage().bytes > 0);
+    assert_int_equal(none.usage().contexts, 0);
+    assert_int_equal(none.usage().bytes, 0);
+}
+
 TEST(cpp_a_root_goes_by_the_clock_that_it_is_told)
 {
     root own{config::host_clock(at(1h))};

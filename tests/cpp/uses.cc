@@ -131,6 +131,8 @@ int root(canopy::moment start)
     other = std::move(root);
     if (other.advance(start) || other.advance(start + 1s, &next) || next == canopy::never)
         canopy::root{}.cancel();
+    if (other.usage().contexts > 10)
+        return 1;
     return observe(other) + other.close(canopy::never) + (root.release() == nullptr);
 }
 
@@ -184,7 +186,7 @@ int run(canopy::context_ref parent)
     if (!group || group.go([](canopy::context_ref ctx) { return ctx.err(); }) != 0)
         return group.error();
     if (!loop || loop.fd() < 0 || loop.timeout_ns() < 0 || loop.timeout_ms() < 0 ||
-        loop.run() < 0 || loop.tell_time() < 0)
+        loop.run() < 0 || loop.tell_time() < 0 || loop.awake() < 0 || loop.abandon() < 0)
         return loop.error();
     return observe(group.ctx()) + group.wait() + call_back(parent, loop) + loop.close();
 }
