@@ -395,6 +395,14 @@ bool canopy_set_deadline(canopy_ctx *ctx, int64_t deadline_ns)
     return !canopy_done(ctx);
 }
 
+bool canopy_set_timeout(canopy_ctx *ctx, int64_t timeout_ns)
+{
+    if (!ctx || !kind_is_cancellable(ctx_kind(ctx)))
+        return false;
+    int64_t now_ns = domain_now_ns(ctx_domain(ctx));
+    return canopy_set_deadline(ctx, timeout_ns > 0 ? saturating_add(now_ns, timeout_ns) : now_ns);
+}
+
 bool canopy_try_reset(canopy_ctx *ctx)
 {
     if (!ctx || ctx_kind(ctx) != KIND_CANCEL ||

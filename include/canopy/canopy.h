@@ -323,6 +323,13 @@ CANOPY_API bool canopy_cancel_cause(canopy_ctx *ctx, const canopy_cause *cause);
 CANOPY_API bool canopy_set_deadline(canopy_ctx *ctx, int64_t deadline_ns);
 
 /*
+ * canopy_set_deadline to `timeout_ns` from now, or from the host's clock of its root, as
+ * canopy_with_timeout counts: sums saturate; zero and negative end it before the call
+ * returns. False as there.
+ */
+CANOPY_API bool canopy_set_timeout(canopy_ctx *ctx, int64_t timeout_ns);
+
+/*
  * Makes `ctx` what canopy_with_cancel made it (no deadline, no cause), so that
  * it serves again. Only for a live plain, deadline or timeout context that has
  * no children, callbacks or fd, and one reference; false otherwise, and nothing

@@ -377,6 +377,12 @@ template <class Handle> class owner : public lender<Handle>
         return canopy_set_deadline(raw(), deadline.ns());
     }
 
+    /* The same to so long from now, by the clock of its root: canopy_set_timeout. */
+    bool set_timeout(timespan timeout)
+    {
+        return canopy_set_timeout(raw(), timeout.ns());
+    }
+
   protected:
     owner() = default;
     owner(const owner &) = default;

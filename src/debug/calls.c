@@ -170,6 +170,7 @@ CORE(end);
 CORE(release);
 CORE(retain);
 CORE(set_deadline);
+CORE(set_timeout);
 CORE(try_reset);
 
 bool canopy_cancel(canopy_ctx *ctx)
@@ -185,6 +186,11 @@ bool canopy_cancel_cause(canopy_ctx *ctx, const canopy_cause *cause)
 bool canopy_set_deadline(canopy_ctx *ctx, int64_t deadline_ns)
 {
     return core_set_deadline(shadow_core(ctx, HERE), deadline_ns);
+}
+
+bool canopy_set_timeout(canopy_ctx *ctx, int64_t timeout_ns)
+{
+    return core_set_timeout(shadow_core(ctx, HERE), timeout_ns);
 }
 
 bool canopy_try_reset(canopy_ctx *ctx)

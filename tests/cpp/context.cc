@@ -258,6 +258,20 @@ TEST(cpp_deadlines_move)
     assert_false(ctx.set_deadline(soon));
 }
 
+TEST(cpp_timeouts_move_by_the_clock_of_the_root)
+{
+    canopy::root root{canopy::config::host_clock(canopy::moment::from_ns(0) + 1h)};
+    context ctx = canopy::with_cancel(root), none;
+    assert_true(ctx.set_timeout(5s));
+    assert_true(ctx.deadline() == steady_clock::time_point{1h + 5s});
+    assert_true(ctx.set_timeout(std::chrono::hours::max()));
+    assert_false(ctx.deadline().has_value());
+    assert_true(ctx.set_timeout(0s));
+    assert_int_equal(ctx.err(), -ETIMEDOUT);
+    assert_false(ctx.set_timeout(5s));
+    assert_false(none.set_timeout(5s));
+}
+
 TEST(cpp_waits_end_with_the_context_or_the_time)
 {
     context ctx = canopy::with_timeout(background(), 20ms), live = canopy::with_cancel(ctx);

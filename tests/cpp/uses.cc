@@ -159,6 +159,7 @@ int derive(canopy::context_ref parent)
     canopy::context signalled = canopy::with_signals(canopy::todo(), {1, 2});
     canopy::shared_context kept{named}, adopted{std::move(any)}, copied = kept;
     timed[0].set_deadline(canopy::never);
+    timed[0].set_timeout(1s);
     if (timed[1].cancel() || timed[2].cancel(closed) || timed[3].try_reset())
         canopy::context{timed[4].release()}.cancel();
     return observe(ctx) + observe(owned) + observe(copied) + observe(adopted) +

@@ -61,8 +61,8 @@ void call_bad_input(struct run *run, const uint8_t *arg)
     canopy_group refused = {0};
     int handle_kind = run->model.nodes[handle.node].kind;
     bool good =
-        !canopy_cancel(NULL) && !canopy_set_deadline(NULL, 1) && !canopy_try_reset(NULL) &&
-        !canopy_retain(NULL) && canopy_wait_any(NULL, 1, 0) == -EINVAL &&
+        !canopy_cancel(NULL) && !canopy_set_deadline(NULL, 1) && !canopy_set_timeout(NULL, 1) &&
+        !canopy_try_reset(NULL) && !canopy_retain(NULL) && canopy_wait_any(NULL, 1, 0) == -EINVAL &&
         canopy_wait_any(with_null, 0, 0) == -EINVAL &&
         canopy_wait_any(with_null, 2, 0) == -EINVAL && canopy_wait_idle(NULL, 0) == -EINVAL &&
         canopy_root_free(NULL) == -EINVAL && canopy_root_advance(NULL, 1, NULL) == -EINVAL &&

@@ -44,6 +44,45 @@ TEST(p21_set_deadline_moves_it_either_way)
     fixture_close(&f);
 }
 
+TEST(p21_set_timeout_counts_from_the_clock_of_the_root)
+{
+    struct fixture f;
+    fixture_open(&f, CANOPY_CLOCK_HOST);
+    canopy_ctx *ctx = canopy_with_deadline(f.root, SECONDS(10));
+    canopy_ctx *layer = canopy_without_cancel(ctx);
+    advance(&f, SECONDS(9));
+    assert_true(canopy_set_timeout(ctx, SECONDS(5)));
+    assert_deadline(ctx, SECONDS(14));
+    assert_true(canopy_set_timeout(ctx, CANOPY_NEVER - SECONDS(1)));
+    assert_deadline(ctx, CANOPY_NEVER);
+    assert_true(canopy_set_timeout(ctx, 1));
+    assert_deadline(ctx, SECONDS(9) + 1);
+    assert_live(ctx);
+    assert_true(canopy_set_timeout(ctx, INT64_MIN)); /* ends it at once */
+    assert_ended(ctx, -ETIMEDOUT, CANOPY_DEADLINE_EXCEEDED);
+    assert_deadline(ctx, SECONDS(9));
+    assert_false(canopy_set_timeout(ctx, SECONDS(1)));
+    assert_false(canopy_set_timeout(layer, SECONDS(1)));
+    assert_false(canopy_set_timeout(NULL, SECONDS(1)));
+    canopy_release(layer);
+    canopy_release(ctx);
+    fixture_close(&f);
+}
+
+TEST(p21_set_timeout_counts_from_now_where_the_library_has_the_clock)
+{
+    canopy_ctx *ctx = canopy_with_cancel(canopy_background());
+    int64_t before_ns = canopy_now_ns(), deadline_ns;
+    assert_true(canopy_set_timeout(ctx, HOURS(1)));
+    assert_true(canopy_deadline(ctx, &deadline_ns));
+    assert_true(deadline_ns >= before_ns + HOURS(1));
+    assert_true(deadline_ns <= canopy_now_ns() + HOURS(1));
+    assert_true(canopy_set_timeout(ctx, MILLISECONDS(1)));
+    assert_true(canopy_wait(ctx, CANOPY_NEVER));
+    assert_int_equal(canopy_err(ctx), -ETIMEDOUT);
+    canopy_release(ctx);
+}
+
 TEST(p21_never_disarms)
 {
     struct fixture f;
