@@ -128,7 +128,7 @@ TEST(thread_killed_in_a_callback_at_expiry)
             struct scaffold scaffold;
             scaffold_open(&scaffold, death);
             /* Far enough not to be past when it is set: this thread is not to die. */
-            assert_true(canopy_set_deadline(scaffold.ctx, now_ns() + MILLISECONDS(100)));
+            assert_true(canopy_set_deadline(scaffold.ctx, now_ns() + MILLISECONDS(500)));
             assert_true(canopy_wait(scaffold.ctx, now_ns() + SOON));
             assert_true(canopy_wait(scaffold.below, now_ns() + SOON));
             assert_true(fd_readable(scaffold.fd, 20000));
@@ -155,8 +155,8 @@ TEST(thread_killed_in_a_callback_of_its_constructor)
         fault_hold(FAULT_CLOCK);
         assert_true(canopy_set_deadline(timed, now_ns() + MILLISECONDS(1)));
         assert_true(eventually(fault_is_held(FAULT_CLOCK), SOON));
-        assert_true(canopy_set_deadline(scaffold.ctx, now_ns() + MILLISECONDS(20)));
-        pause_ns(MILLISECONDS(25));
+        assert_true(canopy_set_deadline(scaffold.ctx, now_ns() + MILLISECONDS(500)));
+        pause_ns(MILLISECONDS(505));
         assert_live(scaffold.ctx);
         thread_start(&thread, derive_late, scaffold.below);
         thread_join(&thread);

@@ -12,9 +12,10 @@ static const canopy_cause stop = {-ECANCELED, "stopped", __FILE__, __LINE__};
 
 enum { starved_ms = SCALED(2000, 1000), families = 60 };
 
+/* Later than it takes to make families on a busy machine, and past when those starve no longer. */
 static int64_t soon_ns(void)
 {
-    return now_ns() + MILLISECONDS(20);
+    return now_ns() + MILLISECONDS(starved_ms / 4);
 }
 
 /* A parent with a deadline, a child with a later one that is past as well when the clock wakes. */

@@ -164,7 +164,7 @@ static void *waiter_main(void *arg)
         waiter->woken = canopy_wait(waiter->ctx, until_ns);
         break;
     case WAIT_SLEEPING:
-        waiter->woken = canopy_sleep(waiter->ctx, INT64_C(10000000000)) == -ECANCELED;
+        waiter->woken = canopy_sleep(waiter->ctx, INT64_C(60000000000)) == -ECANCELED;
         break;
     case WAIT_FOR_TWO:
         waiter->woken = canopy_wait_any(all, 2, until_ns) == 1;

@@ -129,15 +129,38 @@ TEST(p31_a_losing_cancel_does_not_wait_for_the_winners_callbacks)
     canopy_end(top);
 }
 
+/* A gate that does not hold up the one who opens it. */
+struct gate_elsewhere {
+    struct gate gate;
+    pthread_t opener, thread;
+};
+
+static void pass_gate_elsewhere(void *arg)
+{
+    struct gate_elsewhere *elsewhere = arg;
+    elsewhere->thread = pthread_self();
+    if (pthread_equal(elsewhere->opener, elsewhere->thread))
+        atomic_store(&elsewhere->gate.entered, true);
+    else
+        pass_gate(&elsewhere->gate);
+}
+
 TEST(p31_a_slow_callback_at_expiry_delays_no_other_expiry)
 {
-    struct gate gate = {0};
+    struct gate_elsewhere elsewhere;
+    struct gate *gate = &elsewhere.gate;
     canopy_callback callback;
-    canopy_ctx *slow = canopy_with_cancel(canopy_background());
-    assert_int_equal(canopy_after_func(slow, &callback, pass_gate, &gate), 0);
-    /* Armed last, and not close: past already, it would run here, and wait for us. */
-    canopy_set_deadline(slow, now_ns() + MILLISECONDS(SCALED(100, 1000)));
-    assert_true(eventually(atomic_load(&gate.entered), SOON));
+    canopy_ctx *slow;
+    for (int64_t lead_ns = MILLISECONDS(20);; lead_ns *= 2) {
+        elsewhere = (struct gate_elsewhere){.opener = pthread_self()};
+        slow = canopy_with_cancel(canopy_background());
+        assert_int_equal(canopy_after_func(slow, &callback, pass_gate_elsewhere, &elsewhere), 0);
+        canopy_set_deadline(slow, now_ns() + lead_ns);
+        assert_true(eventually(atomic_load(&gate->entered), SOON));
+        if (!ran_here(elsewhere.thread, lead_ns))
+            break;
+        canopy_end(slow);
+    }
 
     for (unsigned round = 0; round < 5; round++) {
         canopy_ctx *other = canopy_with_timeout(canopy_background(), MILLISECONDS(10));
@@ -147,10 +170,10 @@ TEST(p31_a_slow_callback_at_expiry_delays_no_other_expiry)
         canopy_end(below);
         canopy_end(other);
     }
-    assert_false(atomic_load(&gate.left));
-    atomic_store(&gate.open, true);
+    assert_false(atomic_load(&gate->left));
+    atomic_store(&gate->open, true);
     assert_int_equal(canopy_callback_join(&callback), 0);
-    assert_true(atomic_load(&gate.left));
+    assert_true(atomic_load(&gate->left));
     canopy_end(slow);
 }
 

@@ -46,6 +46,17 @@ static inline void cancel_after_pause(void *ctx)
     assert_true(canopy_cancel(ctx));
 }
 
+/*
+ * Whether a callback for which a deadline was set `lead_ns` ahead ran on the caller's
+ * thread, because that moment had passed before the library looked: then the test has
+ * shown nothing, and tries again with more of a lead. It may not do so for ever.
+ */
+static inline bool ran_here(pthread_t thread, int64_t lead_ns)
+{
+    assert_true(lead_ns < SOON);
+    return pthread_equal(thread, pthread_self());
+}
+
 /* A callback that stays inside until it is let go. */
 struct gate {
     atomic_bool entered, open, left;

@@ -84,7 +84,7 @@ static bool watch_open(struct watch *w, struct request *r, void (*ready)(struct 
 static bool request_open(struct request *r, int number)
 {
     *r = (struct request){.number = number};
-    r->ctx = canopy_with_timeout_cause(root, MILLISECONDS(300),
+    r->ctx = canopy_with_timeout_cause(root, MILLISECONDS(2000),
                                        CANOPY_CAUSE(0, "the upstream took too long"));
     live++;
     return r->ctx && canopy_loop_after_func(r->ctx, &loop, &r->ended, request_ended, r) == 0 &&

@@ -9,7 +9,7 @@
  *
  * Prints:
  *     idle connection: closed, "draining"
- *     request of 300 ms: done
+ *     request of 1000 ms: done
  *     request of 20000 ms: ended, "the grace period is over"
  *     all have gone
  */
@@ -23,7 +23,9 @@
 
 #define MILLISECONDS(n) ((n)*INT64_C(1000000))
 
-static int listener[2]; /* a number that comes in is a client who asks for so many ms of work */
+/* A number that comes in is a client who asks for so many ms of work. */
+static int listener[2];
+#define STOP (-1) /* or somebody who stops the server */
 static canopy_ctx *process, *accepting;
 static canopy_group server;
 
@@ -67,10 +69,15 @@ static bool accept_connections(const canopy_ctx *signalled)
     struct pollfd fds[] = {{.fd = listener[0], .events = POLLIN},
                            {.fd = canopy_done_fd(signalled), .events = POLLIN}};
     int ms;
-    while (fds[1].fd >= 0 && !canopy_done(signalled)) /* a poll that fails (EINTR) is no end */
-        if (poll(fds, 2, -1) > 0 && fds[0].revents != 0 &&
-            recv(listener[0], &ms, sizeof ms, 0) == sizeof ms && !connection_open(ms))
+    while (fds[1].fd >= 0 && !canopy_done(signalled)) { /* a poll that fails (EINTR) is no end */
+        if (poll(fds, 2, -1) <= 0 || fds[0].revents == 0 ||
+            recv(listener[0], &ms, sizeof ms, 0) != sizeof ms)
+            continue;
+        if (ms == STOP)
+            kill(getpid(), SIGTERM);
+        else if (!connection_open(ms))
             printf("one client turned away\n");
+    }
     return fds[1].fd >= 0;
 }
 
@@ -94,38 +101,28 @@ static bool drain(const canopy_ctx *again, int64_t grace_ns, int64_t patience_ns
     return left == 0;
 }
 
-static void send_sigterm(void *arg)
-{
-    (void)arg;
-    kill(getpid(), SIGTERM);
-}
-
 int main(void)
 {
-    const int signals[] = {SIGTERM, SIGINT}, clients[] = {0, 300, 20000};
-    canopy_callback timer;
+    const int signals[] = {SIGTERM, SIGINT}, clients[] = {0, 1000, 20000, STOP};
     process = canopy_with_deadline_cause(canopy_background(), CANOPY_NEVER,
                                          CANOPY_CAUSE(0, "the grace period is over"));
     accepting = process ? canopy_with_cancel(process) : NULL;
     canopy_ctx *signalled = canopy_with_signals(canopy_background(), signals, 2);
-    canopy_ctx *user = canopy_with_timeout(canopy_background(), MILLISECONDS(100));
-    if (!accepting || !signalled || !user || canopy_group_init(&server, process, 0) != 0 ||
-        canopy_after_func(user, &timer, send_sigterm, NULL) != 0 ||
+    if (!accepting || !signalled || canopy_group_init(&server, process, 0) != 0 ||
         socketpair(AF_UNIX, SOCK_SEQPACKET, 0, listener) != 0)
         return 1;
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 4; i++)
         if (send(listener[1], &clients[i], sizeof clients[i], 0) < 0)
             return 1;
 
     if (!accept_connections(signalled))
         return 1;
     canopy_ctx *again = canopy_with_signals(canopy_background(), signals, 2);
-    if (!again || !drain(again, MILLISECONDS(600), MILLISECONDS(1000)))
+    if (!again || !drain(again, MILLISECONDS(4000), MILLISECONDS(20000)))
         _exit(1); /* something does not heed its context: no use in waiting for its thread */
     canopy_group_wait(&server);
     canopy_end(again);
     canopy_end(signalled);
-    canopy_end(user);
     canopy_end(accepting);
     canopy_end(process);
     printf("all have gone\n");
