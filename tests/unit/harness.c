@@ -309,8 +309,7 @@ void check_ended(const canopy_ctx *ctx, int err, const canopy_cause *cause, cons
 {
     check(ctx != NULL, "there is no context", file, line);
     check(canopy_done(ctx), "live although it should be done", file, line);
-    _assert_int_equal(cast_to_largest_integral_type(canopy_err(ctx)),
-                      cast_to_largest_integral_type(err), file, line);
+    _assert_int_equal(canopy_err(ctx), err, file, line);
     const canopy_cause *seen = canopy_cause_of(ctx);
     check(seen != NULL, "done without a cause", file, line);
     if (seen != cause) {
@@ -325,6 +324,5 @@ void check_deadline(const canopy_ctx *ctx, int64_t deadline_ns, const char *file
     bool has = canopy_deadline(ctx, &seen_ns);
     check(has == (deadline_ns != CANOPY_NEVER), "has a deadline, or none, against expectation",
           file, line);
-    _assert_int_equal(cast_to_largest_integral_type(seen_ns),
-                      cast_to_largest_integral_type(deadline_ns), file, line);
+    _assert_int_equal(seen_ns, deadline_ns, file, line);
 }
