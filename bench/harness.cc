@@ -112,6 +112,16 @@ class Series
 
 std::vector<std::unique_ptr<Series>> all_series;
 
+// What a run that failed says, or nullptr: Google Benchmark up to 1.7 has a flag for it,
+// and 1.8 one word for failed and skipped.
+template <class Run> const std::string *error_of(const Run &run)
+{
+    if constexpr (requires { run.error_occurred; })
+        return run.error_occurred ? &run.error_message : nullptr;
+    else
+        return run.skipped ? &run.skip_message : nullptr;
+}
+
 // A line of JSON for each repetition; "value" is the time of an operation, or
 // the median of what was sampled.
 class Lines : public benchmark::BenchmarkReporter
@@ -140,8 +150,8 @@ class Lines : public benchmark::BenchmarkReporter
         const size_t slash = name.find('/');
         const auto median = run.counters.find("p50");
 
-        if (run.error_occurred) {
-            std::fprintf(stderr, "%s: %s\n", name.c_str(), run.error_message.c_str());
+        if (const std::string *message = error_of(run)) {
+            std::fprintf(stderr, "%s: %s\n", name.c_str(), message->c_str());
             failed = true;
             return;
         }

@@ -26,6 +26,12 @@ cpu_set_t find_allowed()
 
 const cpu_set_t allowed = find_allowed();
 
+[[noreturn]] void end_with(int error)
+{
+    std::fprintf(stderr, "%s\n", std::strerror(error));
+    std::exit(1);
+}
+
 } // namespace
 
 int64_t now_ns()
@@ -38,16 +44,13 @@ int64_t now_ns()
 
 void check(int result)
 {
-    if (result != 0) {
-        std::fprintf(stderr, "%s\n", std::strerror(result));
-        std::exit(1);
-    }
+    if (result != 0)
+        end_with(result);
 }
 
-void check_pointer(const void *pointer)
+void refused()
 {
-    if (!pointer)
-        check(errno ? errno : ENOMEM);
+    end_with(errno ? errno : ENOMEM);
 }
 
 int cpus()

@@ -20,12 +20,13 @@ int64_t now_ns();
 // Ends the process unless `result`, an errno, is 0.
 void check(int result);
 
-// Ends the process, with errno's text, unless `pointer` is one.
-void check_pointer(const void *pointer);
+// Ends the process, with errno's text.
+[[noreturn]] void refused();
 
 template <class T> T *must(T *pointer)
 {
-    check_pointer(pointer);
+    if (!pointer)
+        refused();
     return pointer;
 }
 
