@@ -9,8 +9,14 @@
 
 #include <sched.h>
 
+/*
+ * ThreadSanitizer remembers the last four accesses to each eight bytes, whatever they
+ * are: what is looked at again and again is not to lie in the same ones as the datum.
+ */
+#define WORD 8
+
 /* Relaxed, so that ThreadSanitizer takes the order of steps for a coincidence. */
-static atomic_uint step_reached;
+static _Alignas(WORD) atomic_uint step_reached;
 
 static inline void reach(unsigned step)
 {
@@ -24,7 +30,7 @@ static inline void await(unsigned step)
 }
 
 /* What the accesses are to: plain. */
-static int datum;
+static _Alignas(WORD) int datum;
 
 /* A read that stays, whatever the compiler knows of datum. */
 static inline void read_datum(void)
@@ -43,7 +49,7 @@ struct party {
     void *arg;
 };
 
-static atomic_uint parties_done;
+static _Alignas(WORD) atomic_uint parties_done;
 
 /* A thread that ends hands things over to others, in an order that they then see. */
 static inline void stay_together(void *arg)
