@@ -128,6 +128,16 @@ TEST(std_owners_and_views_are_moved_copied_and_swapped)
     assert_live(raw);
 }
 
+TEST(std_views_of_one_context_are_equal)
+{
+    context one = canopy::with_cancel(background()), other = canopy::with_cancel(background());
+    const context_ref first{one}, second{one};
+    assert_true(first == second);
+    assert_false(first != second);
+    assert_true(first != context_ref{other});
+    assert_true(context_ref{} == context_ref{nullptr});
+}
+
 TEST(std_a_request_of_another_thread_is_seen_with_what_it_wrote_before)
 {
     context ctx = canopy::with_cancel(background());
@@ -264,6 +274,74 @@ TEST(std_callbacks_of_many_threads_are_each_called_once)
     assert_int_equal(calls, threads_made);
 }
 
+TEST(std_a_callable_is_called_as_what_it_was_given)
+{
+    struct calls {
+        int plain = 0, constant = 0, moved = 0, constant_moved = 0;
+    };
+    struct callable {
+        calls *count;
+
+        void operator()() &
+        {
+            count->plain++;
+        }
+        void operator()() const &
+        {
+            count->constant++;
+        }
+        void operator()() &&
+        {
+            count->moved++;
+        }
+        void operator()() const &&
+        {
+            count->constant_moved++;
+        }
+    };
+    calls count;
+    callable here{&count};
+    context ctx = canopy::with_cancel(background());
+    {
+        callback<callable> owned{ctx, here};
+        callback<const callable> constant{ctx, here};
+        callback<callable &> reference{ctx, here};
+        callback<const callable &> to_constant{ctx, here};
+        ctx.cancel();
+    }
+    assert_int_equal(count.moved, 1);
+    assert_int_equal(count.constant_moved, 1);
+    assert_int_equal(count.plain, 1);
+    assert_int_equal(count.constant, 1);
+}
+
+/* What a callback can be made of, and how, as overload resolution sees it. */
+TEST(std_a_callback_is_made_of_what_can_be_called_and_no_other)
+{
+    using plain = callback<void (*)()>;
+    static_assert(std::is_constructible_v<plain, context_ref, void (*)()>);
+    static_assert(!std::is_constructible_v<plain, context_ref, void (*)(int)>);
+    static_assert(!std::is_constructible_v<plain, context_ref, int>);
+    struct from_int {
+        from_int(int number) noexcept(false);
+        void operator()() const;
+    };
+    struct from_int_quietly {
+        from_int_quietly(int number) noexcept;
+        void operator()() const;
+    };
+    static_assert(std::is_constructible_v<callback<from_int>, context_ref, int>);
+    static_assert(!std::is_nothrow_constructible_v<callback<from_int>, context_ref, int>);
+    static_assert(std::is_nothrow_constructible_v<callback<from_int_quietly>, context_ref, int>);
+}
+
+TEST(std_the_type_of_a_callback_is_deduced)
+{
+    auto callable = [] {};
+    using type = decltype(callback{background(), callable});
+    static_assert(std::is_same_v<type, callback<decltype(callable)>>);
+}
+
 /* ------------------------------------------------------- the ends of callbacks */
 
 TEST(std_the_end_of_a_callback_waits_for_its_run_on_another_thread)
@@ -304,6 +382,32 @@ TEST(std_the_end_of_a_callback_waits_for_its_run_on_another_thread)
     assert_true(finished);
     canceller.join();
     opener.join();
+}
+
+TEST(std_the_end_of_a_callback_does_not_wait_for_another)
+{
+    std::atomic<int> running{0};
+    std::atomic<bool> finish{false};
+    auto stays = [&](int which) {
+        running = which;
+        await(finish);
+    };
+    auto first_fn = [&] { stays(1); };
+    auto second_fn = [&] { stays(2); };
+    context ctx = canopy::with_cancel(background());
+    std::optional<callback<decltype(first_fn)>> first{std::in_place, ctx, first_fn};
+    std::optional<callback<decltype(second_fn)>> second{std::in_place, ctx, second_fn};
+    std::thread canceller{[&] { ctx.cancel(); }};
+    while (running == 0)
+        std::this_thread::yield();
+    const int began = running;
+    if (began == 1) /* the other one has not begun: it goes at once, and never runs */
+        second.reset();
+    else
+        first.reset();
+    finish = true;
+    canceller.join();
+    assert_int_equal(running, began);
 }
 
 TEST(std_a_callback_may_end_itself)
