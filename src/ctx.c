@@ -59,14 +59,17 @@ static void forget(void *memory)
     u64_store_relaxed(&ctx->refs, 0);
 }
 
-bool limit_take(struct domain *domain)
+bool limit_take(struct domain *domain, size_t n)
 {
     if (likely(domain->max_live == 0))
         return true;
-    if (u64_fetch_add_relaxed(&domain->live, 1) < domain->max_live)
-        return true;
-    u64_fetch_add_relaxed(&domain->live, (uint64_t)-1);
-    return false;
+    /* Never over the limit, not even for a moment: else others would be refused what fits. */
+    uint64_t live = u64_load_relaxed(&domain->live);
+    do {
+        if (n > domain->max_live - live)
+            return false;
+    } while (!u64_cas_acq_rel(&domain->live, &live, live + n));
+    return true;
 }
 
 /* An object made a context of `kind`; what it remembers of its last slot is kept. */
@@ -157,7 +160,7 @@ __attribute__((noinline)) struct canopy_ctx *ctx_derive_anew(struct canopy_ctx *
         return NULL;
     }
     struct domain *domain = ctx_domain(parent);
-    if (unlikely(!limit_take(domain))) {
+    if (unlikely(!limit_take(domain, 1))) {
         errno = EAGAIN;
         return NULL;
     }
@@ -176,7 +179,7 @@ no_slot:
     give(heap, ctx, 0);
     errno = ENOMEM;
 no_memory:
-    limit_give(domain);
+    limit_give(domain, 1);
     return NULL;
 }
 
@@ -258,7 +261,7 @@ static void detach(struct canopy_ctx *ctx, struct handoff_node **dead)
     bool own_domain = ctx->parent & PARENT_DOMAIN;
     if (own_domain)
         rcu_read_begin();
-    limit_give(ctx_domain(ctx));
+    limit_give(ctx_domain(ctx), 1);
     ctx_disarm(ctx);
     struct removal removal = children_remove(parent, word_load_relaxed(&ctx->slot), (uintptr_t)ctx);
     if (removal.looked)
@@ -279,7 +282,7 @@ static void leave(struct handoff_node **dead)
     if (ctx_kind(ctx) != KIND_MERGED) {
         detach(ctx, dead);
     } else {
-        limit_give(ctx_domain(ctx));
+        limit_give(ctx_domain(ctx), 1);
         ctx_hooks.merged_end(ctx, dead);
     }
 }
@@ -410,7 +413,7 @@ bool release_sole(struct canopy_ctx *ctx)
     uint64_t epoch = 0;
     bool left = leave_slot(ctx, heap, &epoch);
     if (left) {
-        limit_give(heap->domain);
+        limit_give(heap->domain, 1);
         if (ctx_kind(ctx) == KIND_VALUE)
             word_store_relaxed(&ctx->slot0, 0);
         word_store_relaxed(&ctx->aux, 0);

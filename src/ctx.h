@@ -89,12 +89,12 @@ struct canopy_ctx *ctx_settle(struct canopy_ctx *ctx, struct canopy_ctx *parent)
 struct canopy_ctx *ctx_alloc(struct domain *domain, enum kind kind);
 void ctx_free(struct canopy_ctx *ctx);
 
-/* Counts a context against its domain's limit, where there is one; false: reached. */
-bool limit_take(struct domain *domain);
-static inline void limit_give(struct domain *domain)
+/* Counts `n` contexts against their domain's limit, where there is one; false: not so many. */
+bool limit_take(struct domain *domain, size_t n);
+static inline void limit_give(struct domain *domain, size_t n)
 {
     if (unlikely(domain->max_live != 0))
-        u64_fetch_add_relaxed(&domain->live, (uint64_t)-1);
+        u64_fetch_add_relaxed(&domain->live, -(uint64_t)n);
 }
 
 /* Publishes an allocated context under `parent`. False: no memory, nothing has changed. */
@@ -154,7 +154,7 @@ static inline bool ctx_release_leaf(struct canopy_ctx *ctx)
     if (unlikely(!children_leave(heap, slot, (uintptr_t)ctx)))
         return false;
     if (unlikely(ctx->parent & PARENT_LIMITED))
-        limit_give(heap->domain);
+        limit_give(heap->domain, 1);
     u64_store_relaxed(&ctx->refs, epoch); /* what it remembers: see ctx.c */
     pool_put(heap, CLASS_CTX, ctx);
     word_store_release(&heap->leaving, 0); /* L4: last, a root's end waits for it */

@@ -131,6 +131,8 @@ static void merged_end(struct canopy_ctx *merged, struct handoff_node **dead)
     struct canopy_ctx *first = ctx_parent(merged);
     /* The domains of the inputs may go as soon as their slots are clear. */
     rcu_read_begin();
+    for (struct canopy_ctx *input = first; input; input = input_next(input))
+        limit_give(ctx_domain(input), 1);
     /* Who looks at the merged context itself may go up to any input. */
     bool looked = first && (word_exchange_acq_rel(&first->slot0, 0) & SLOT_LOOKED);
     for (struct canopy_ctx *input = first; input; input = input_next(input))
@@ -164,14 +166,46 @@ void merge_init(void)
 
 /* -------------------------------------------------------------------- construct */
 
-/* One INPUT for each input that can end, and always for the first; in order. */
-static bool inputs_alloc(struct canopy_ctx *merged, const canopy_ctx *const inputs[], size_t n)
+static bool input_is_needed(const canopy_ctx *const inputs[], size_t i)
+{
+    return i == 0 || ctx_kind(inputs[i]) != KIND_STATIC;
+}
+
+/* How many INPUTs there will be of one domain. */
+static size_t inputs_of(const canopy_ctx *const inputs[], size_t n, const struct domain *domain)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++)
+        count += input_is_needed(inputs, i) && ctx_domain(inputs[i]) == domain;
+    return count;
+}
+
+/* An INPUT in the place of `above`; `*counted` of its home domain are counted already. */
+static struct canopy_ctx *input_alloc(const canopy_ctx *above, const struct domain *home,
+                                      size_t *counted)
+{
+    struct domain *domain = ctx_domain(above);
+    if (domain != home && !limit_take(domain, 1)) {
+        errno = EAGAIN;
+        return NULL;
+    }
+    struct canopy_ctx *input = ctx_alloc(domain, KIND_INPUT);
+    if (domain == home)
+        *counted -= input != NULL;
+    else if (!input)
+        limit_give(domain, 1);
+    return input;
+}
+
+/* One INPUT for each input that can end, and always for the first; in order. False: errno. */
+static bool inputs_alloc(struct canopy_ctx *merged, const canopy_ctx *const inputs[], size_t n,
+                         size_t *counted)
 {
     struct canopy_ctx *last = NULL;
     for (size_t i = 0; i < n; i++) {
-        if (i > 0 && ctx_kind(inputs[i]) == KIND_STATIC)
+        if (!input_is_needed(inputs, i))
             continue;
-        struct canopy_ctx *input = ctx_alloc(ctx_domain(inputs[i]), KIND_INPUT);
+        struct canopy_ctx *input = input_alloc(inputs[i], ctx_domain(merged), counted);
         if (!input)
             return false;
         u64_store_relaxed(&input->refs, 0);
@@ -199,32 +233,41 @@ canopy_ctx *canopy_with_any(const canopy_ctx *const inputs[], size_t n)
         return NULL;
     }
     struct domain *domain = ctx_domain(inputs[0]);
-    if (!limit_take(domain)) {
+    size_t counted = inputs_of(inputs, n, domain);
+    if (!limit_take(domain, 1 + counted)) {
         errno = EAGAIN;
         return NULL;
     }
     struct canopy_ctx *merged = ctx_alloc(domain, KIND_MERGED);
     if (!merged) {
-        limit_give(domain);
+        limit_give(domain, 1 + counted);
         return NULL;
     }
-    if (!extension_get(merged) || !inputs_alloc(merged, inputs, n))
+    bool is_merge = extension_get(merged) != NULL;
+    if (!is_merge)
+        errno = ENOMEM;
+    if (!is_merge || !inputs_alloc(merged, inputs, n, &counted)) {
+        limit_give(domain, counted);
         goto undo;
+    }
     /*
      * C4 for one after the other: what ended before it was registered is found here, what
      * ends later finds it, and no input's end counts before all lower ones were looked at.
      */
     for (struct canopy_ctx *input = ctx_parent(merged); input; input = input_next(input)) {
-        if (!ctx_register(input, ctx_parent(input)))
+        if (!ctx_register(input, ctx_parent(input))) {
+            errno = ENOMEM;
             goto undo;
+        }
         uintptr_t state = ctx_state_seq_cst(ctx_parent(input)); /* C4: pairs with C1 */
         if (!state_is_live(state))
             cancel_born(merged, state);
     }
     return merged;
 
-undo:
+undo:;
+    int err = errno;
     ctx_end_now(merged);
-    errno = ENOMEM;
+    errno = err;
     return NULL;
 }

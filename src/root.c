@@ -9,17 +9,17 @@
 #include "deadline.h"
 #include "extension.h"
 
-/* True for a config that this version understands; `*known` is it, zero-extended. */
+/* True for a config that this version understands; `*known` is what it knows of it. */
 static bool config_read(const canopy_config *config, canopy_config *known)
 {
     memset(known, 0, sizeof *known);
     if (!config)
         return true;
-    if (config->size < sizeof config->size || config->size > 4096)
+    /* 1.0.0's, which none is shorter than; a later one's may be longer, with nothing in it. */
+    if (config->size < sizeof *known || config->size > 4096)
         return false;
-    size_t size = config->size < sizeof *known ? config->size : sizeof *known;
-    memcpy(known, config, size);
-    for (const char *tail = (const char *)config + size, *end = (const char *)config + config->size;
+    memcpy(known, config, sizeof *known);
+    for (const char *tail = (const char *)(config + 1), *end = (const char *)config + config->size;
          tail < end; tail++)
         if (*tail)
             return false;

@@ -162,8 +162,15 @@ typedef struct canopy_config {
      */
     void *(*allocate)(void *user, size_t align_bytes, size_t size_bytes);
     void (*release)(void *user, void *memory, size_t align_bytes, size_t size_bytes);
-    void *user;         /* handed to both */
-    size_t max_live;    /* contexts alive under this root at once; 0: no limit */
+    void *user; /* handed to both */
+    /*
+     * Contexts alive under this root at once; 0: no limit. Exact: at no moment are there
+     * more, and EAGAIN means that at one moment of the call there were as many. Each
+     * counts from the beginning of its constructor to the end of its last release, or to
+     * that of the last thing derived from it; a canopy_with_any as one, and one for each
+     * input under the root of that input; a canopy_with_signals as two.
+     */
+    size_t max_live;
     canopy_clock clock; /* who drives its deadlines */
     int64_t now_ns;     /* CANOPY_CLOCK_HOST: the time at which it starts */
 } canopy_config;
@@ -171,7 +178,7 @@ typedef struct canopy_config {
 /*
  * A root of one's own: its own memory, limits and clock. NULL config: all
  * defaults. It can be cancelled, like any context that is not background.
- * Errors: EINVAL (size too small, one hook without the other, unknown clock, a
+ * Errors: EINVAL (a size that no version has had, one hook without the other, unknown clock, a
  * negative now_ns, a non-zero tail), ENOMEM. Ownership: canopy_root_free; release
  * and end on the handle never take the root's own reference. May block.
  */

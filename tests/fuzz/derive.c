@@ -18,9 +18,10 @@ static bool has_room(const struct run *run)
 }
 
 /* Whether a constructor gave what it has to: a context, or NULL for a good reason. */
-static bool made(const struct run *run, const canopy_ctx *ctx, int parent)
+static bool made_under(const struct run *run, const canopy_ctx *ctx, enum node_kind kind,
+                       const int parents[], int count)
 {
-    bool full = model_is_full(&run->model, parent);
+    bool full = model_is_full(&run->model, kind, parents, count);
     if (ctx && full)
         run_fail(run, "a context beyond the limit");
     if (ctx)
@@ -30,7 +31,12 @@ static bool made(const struct run *run, const canopy_ctx *ctx, int parent)
         return false;
     if (errno == ENOMEM && run_allocation_failed())
         return false;
-    run_fail(run, "no context under node %d: errno %d", parent, errno);
+    run_fail(run, "no context under node %d: errno %d", parents[0], errno);
+}
+
+static bool made(const struct run *run, const canopy_ctx *ctx, int parent)
+{
+    return made_under(run, ctx, NODE_CANCEL, &parent, 1);
 }
 
 static void adopt(struct run *run, canopy_ctx *ctx, int node)
@@ -146,7 +152,7 @@ void call_with_any(struct run *run, const uint8_t *arg)
         run_trace(run, "node %d", nodes[i]);
     }
     canopy_ctx *ctx = canopy_with_any(inputs, (size_t)count);
-    if (made(run, ctx, nodes[0]))
+    if (made_under(run, ctx, NODE_ANY, nodes, count))
         adopt(run, ctx, model_derive(&run->model, NODE_ANY, nodes, count));
 }
 
@@ -162,7 +168,7 @@ void call_with_signals(struct run *run, const uint8_t *arg)
         if (wanted & (1U << n))
             signals[count++] = call_signal(n);
     canopy_ctx *ctx = canopy_with_signals(parent.ctx, signals, count);
-    if (!made(run, ctx, parent.node))
+    if (!made_under(run, ctx, NODE_ANY, &parent.node, 1))
         return;
     adopt(run, ctx, model_derive(&run->model, NODE_ANY, &parent.node, 1));
     run->model.nodes[run->model.count - 1].signals = wanted;

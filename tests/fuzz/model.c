@@ -113,16 +113,28 @@ bool model_has_armed(const struct model *model, int node)
     return false;
 }
 
-bool model_is_full(const struct model *model, int parent)
+/* What a node counts against the root's limit: itself, and each input of a merge. */
+static size_t cost(const struct model *model, enum node_kind kind, const int parents[], int count)
 {
-    if (model->max_live == 0 || !model->nodes[parent].in_root)
-        return false;
+    size_t sum = model->nodes[parents[0]].in_root;
+    for (int p = 0; kind == NODE_ANY && p < count; p++)
+        sum += model->nodes[parents[p]].in_root;
+    return sum;
+}
+
+bool model_is_full(const struct model *model, enum node_kind kind, const int parents[], int count)
+{
     bool held[MODEL_NODES];
+    size_t live = 0, more = cost(model, kind, parents, count);
+    if (model->max_live == 0 || more == 0)
+        return false;
     model_held(model, held);
-    size_t live = 0;
-    for (int i = 0; i < model->count; i++)
-        live += held[i] && model->nodes[i].in_root && model->nodes[i].kind != NODE_ROOT;
-    return live >= model->max_live;
+    for (int i = 0; i < model->count; i++) {
+        const struct node *node = &model->nodes[i];
+        if (held[i] && node->parents_count > 0)
+            live += cost(model, node->kind, node->parents, node->parents_count);
+    }
+    return live + more > model->max_live;
 }
 
 /* ---------------------------------------------------------------------- the end */

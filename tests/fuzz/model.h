@@ -61,7 +61,7 @@ int model_with_value(struct model *model, int parent, const canopy_key *key, voi
 int model_copy(struct model *model, int node);
 
 /* True when a constructor under `parent` has to fail with EAGAIN. */
-bool model_is_full(const struct model *model, int parent);
+bool model_is_full(const struct model *model, enum node_kind kind, const int parents[], int count);
 
 bool model_cancel(struct model *model, int node, const canopy_cause *cause);
 bool model_set_deadline(struct model *model, int node, int64_t deadline_ns);

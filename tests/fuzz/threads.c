@@ -124,7 +124,7 @@ void call_group(struct run *run, const uint8_t *arg)
     int expected = membership.code;
     if (run->depth > 0 || arg[2] % 32)
         return;
-    bool full = model_is_full(&run->model, parent.node);
+    bool full = model_is_full(&run->model, NODE_CANCEL, &parent.node, 1);
     int err = canopy_group_init(&membership.group, parent.ctx, 1);
     if (err == (full ? -EAGAIN : -ENOMEM) && (full || run_allocation_failed()))
         return;
