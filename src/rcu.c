@@ -17,6 +17,17 @@
  *   take that follows the load of `retired` sees every push counted by then: W1 is
  *   a release, that load an acquire.
  *
+ * liburcu ends the process where it finds no memory for a thread's first read section.
+ * So that is looked for before, and a thread for which there is none counts its sections
+ * in one of two counts, by the phase in which they begin:
+ *   section    G1: count; read                                  (...) G4: count down
+ *   grace      (unlink) G2; G3: load the other phase's count until 0; go on to the next
+ *              phase; load the last one's until 0
+ *   G1 before what the section reads, and the unlinking before G3, are store-then-load,
+ *   hence seq_cst: either G3 sees the section or that does not see what was unlinked. Two
+ *   phases, so that sections which begin meanwhile are not waited for: and both counts,
+ *   since a section may have loaded a phase that has passed when it counts.
+ *
  * ThreadSanitizer does not see a grace period. What the real one orders is told
  * to it with tokens: a read section notes the count of grace periods at its
  * begin and releases the token of that number at its end; after a grace period
@@ -28,6 +39,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <urcu/tls-compat.h>
 #include <urcu/urcu-bp.h>
 
 #include "base.h"
@@ -101,25 +113,15 @@ static inline void grace_end(uint64_t seq)
 }
 #endif
 
-void rcu_read_begin(void)
-{
-    urcu_bp_read_lock();
-    section_begin();
-}
-
-void rcu_read_end(void)
-{
-    section_end();
-    urcu_bp_read_unlock();
-}
+/* In liburcu's library; its header shows it to who inlines read sections alone. */
+extern DECLARE_URCU_TLS(struct urcu_bp_reader *, urcu_bp_reader);
 
 /* Room for the records of as many readers as liburcu makes room for at a time, and more. */
 #define READERS_BYTES ((size_t)1 << 20)
 
 bool rcu_thread_ready(void)
 {
-    static __thread bool is_reader __attribute__((tls_model("initial-exec")));
-    if (is_reader)
+    if (likely(URCU_TLS(urcu_bp_reader) != NULL))
         return true;
     void *room =
         mmap(NULL, READERS_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -129,15 +131,78 @@ bool rcu_thread_ready(void)
     munmap(room, READERS_BYTES);
     urcu_bp_read_lock();
     urcu_bp_read_unlock();
-    is_reader = true;
     return true;
+}
+
+/* How deep this thread is in counted sections, and in which phase the first one began. */
+static __thread unsigned counted_depth __attribute__((tls_model("initial-exec")));
+static __thread uint32_t counted_phase __attribute__((tls_model("initial-exec")));
+
+static atomic_u32 phase;
+static atomic_u32 counted[2]; /* threads in counted sections, by the phase of their begin */
+static pthread_mutex_t phase_lock = PTHREAD_MUTEX_INITIALIZER; /* one moves it at a time */
+
+/* True: the section is counted, for want of memory for the thread's record. */
+static __attribute__((noinline)) bool counted_begin(void)
+{
+    if (counted_depth == 0) {
+        if (rcu_thread_ready())
+            return false;
+        counted_phase = u32_load_seq_cst(&phase) & 1;
+        u32_fetch_add_seq_cst(&counted[counted_phase], 1); /* G1 */
+    }
+    counted_depth++;
+    return true;
+}
+
+static void counted_end(void)
+{
+    if (--counted_depth == 0)
+        u32_fetch_add_seq_cst(&counted[counted_phase], (uint32_t)-1); /* G4 */
+}
+
+static void counted_await(uint32_t of)
+{
+    while (u32_load_seq_cst(&counted[of & 1]) != 0) /* G3 */
+        pause_ns(NS_PER_SECOND / 10000);
+}
+
+/* Two phases: those of the first that began late, then those of now; none of those to come. */
+static void counted_wait(void)
+{
+    pthread_mutex_lock(&phase_lock);
+    uint32_t now = u32_load_seq_cst(&phase);
+    counted_await(now + 1);
+    u32_fetch_add_seq_cst(&phase, 1);
+    counted_await(now);
+    pthread_mutex_unlock(&phase_lock);
+}
+
+void rcu_read_begin(void)
+{
+    if (unlikely(!URCU_TLS(urcu_bp_reader)) && counted_begin()) {
+        section_begin();
+        return;
+    }
+    urcu_bp_read_lock();
+    section_begin();
+}
+
+void rcu_read_end(void)
+{
+    section_end();
+    if (unlikely(counted_depth > 0))
+        counted_end();
+    else
+        urcu_bp_read_unlock();
 }
 
 void rcu_wait(void)
 {
     uint64_t seq = grace_begin();
     int cancelable = cancellation_hold(); /* it polls, with a lock held */
-    urcu_bp_synchronize_rcu();
+    urcu_bp_synchronize_rcu();            /* G2: and a fence for everybody */
+    counted_wait();
     cancellation_restore(cancelable);
     grace_end(seq);
 }
@@ -280,12 +345,14 @@ bool rcu_flush(int64_t until_ns)
 void rcu_fork_prepare(void)
 {
     urcu_bp_before_fork();
+    pthread_mutex_lock(&phase_lock);
     pthread_mutex_lock(&share_lock);
 }
 
 void rcu_fork_parent(void)
 {
     pthread_mutex_unlock(&share_lock);
+    pthread_mutex_unlock(&phase_lock);
     urcu_bp_after_fork_parent();
 }
 
@@ -293,6 +360,9 @@ void rcu_fork_child(void)
 {
     /* Sections of threads that are gone must not hold up our grace periods. */
     urcu_bp_after_fork_child();
+    u32_store_relaxed(&counted[0], 0);
+    u32_store_relaxed(&counted[1], 0);
+    pthread_mutex_unlock(&phase_lock);
     for (struct retire_queue *q = queues; q; q = q->next)
         q->pending = (struct handoff){0};
     memset(reclaimable, 0, sizeof reclaimable);

@@ -23,14 +23,14 @@ struct retire_queue {
     struct retire_queue *next; /* set by rcu_queue_register */
 };
 
-/* Nestable; wait-free after a thread's first. */
+/* Nestable; never fail; wait-free after a thread's first. */
 void rcu_read_begin(void);
 void rcu_read_end(void);
 
 /*
  * True when the calling thread's first read section is behind it or finds its
- * memory. To be asked where a call can still be refused: liburcu, which needs that
- * memory, ends the process where there is none.
+ * memory. To be asked where a call can still be refused: sections go without, but then
+ * each costs two writes to what all such threads write.
  */
 bool rcu_thread_ready(void);
 

@@ -6,6 +6,7 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 static const canopy_key counted = {"counted", count_call};
@@ -250,4 +251,60 @@ TEST(p39_a_group_short_of_memory_says_so_and_works_afterwards)
         if (!reached)
             break;
     }
+}
+
+/* ------------------------------------------------- the first call of a thread */
+
+/* More than liburcu has records for before it needs memory. */
+#define FIRST_CALLS 100
+
+struct first_call {
+    atomic_uint *ready, *through;
+    atomic_bool *starved;
+    canopy_ctx *ctx, *child;
+};
+
+static void cancel_first_of_all(void *arg)
+{
+    struct first_call *call = arg;
+    atomic_fetch_add(call->ready, 1);
+    while (!atomic_load(call->starved))
+        pause_ns(MICROSECONDS(100));
+    canopy_cancel(call->ctx);
+    canopy_release(call->child);
+    canopy_end(call->ctx);
+    /* A thread that ends gives its record to the next one. */
+    atomic_fetch_add(call->through, 1);
+    while (atomic_load(call->through) < FIRST_CALLS)
+        pause_ns(MICROSECONDS(100));
+}
+
+TEST(p39_a_cancel_that_is_a_threads_first_call_needs_no_memory)
+{
+    if (UNDER_SANITIZER) /* sanitizers need address space of their own */
+        skip();
+    static struct first_call calls[FIRST_CALLS];
+    static struct thread threads[FIRST_CALLS];
+    atomic_uint ready = 0, through = 0;
+    atomic_bool starved = false;
+    canopy_ctx *top = canopy_with_cancel(canopy_background());
+    for (size_t i = 0; i < FIRST_CALLS; i++) {
+        calls[i] = (struct first_call){&ready, &through, &starved, canopy_with_cancel(top), NULL};
+        calls[i].child = canopy_with_cancel(calls[i].ctx);
+        assert_non_null(calls[i].child);
+        threads[i] = (struct thread){.body = cancel_first_of_all, .arg = &calls[i]};
+        thread_launch(&threads[i], 65536);
+    }
+    while (atomic_load(&ready) < FIRST_CALLS)
+        pause_ns(MILLISECONDS(1));
+    struct rlimit old, none = {0};
+    assert_int_equal(getrlimit(RLIMIT_AS, &old), 0);
+    none.rlim_max = old.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_AS, &none), 0);
+    atomic_store(&starved, true);
+    for (size_t i = 0; i < FIRST_CALLS; i++)
+        thread_join(&threads[i]);
+    assert_int_equal(setrlimit(RLIMIT_AS, &old), 0);
+    assert_int_equal(canopy_wait_idle(top, now_ns() + SOON), 0);
+    canopy_end(top);
 }
