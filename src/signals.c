@@ -204,11 +204,24 @@ static bool can_watch(int number)
     return number >= 1 && number <= SIGNALS && !(number > 31 && number < SIGRTMIN);
 }
 
+/* What glibc's sigabbrev_np says, which other C libraries do not have. */
+static const char *const names[SIGNALS + 1] = {
+    [SIGHUP] = "HUP",       [SIGINT] = "INT",       [SIGQUIT] = "QUIT", [SIGABRT] = "ABRT",
+    [SIGUSR1] = "USR1",     [SIGUSR2] = "USR2",     [SIGPIPE] = "PIPE", [SIGALRM] = "ALRM",
+    [SIGTERM] = "TERM",     [SIGCHLD] = "CHLD",     [SIGCONT] = "CONT", [SIGTSTP] = "TSTP",
+    [SIGTTIN] = "TTIN",     [SIGTTOU] = "TTOU",     [SIGURG] = "URG",   [SIGXCPU] = "XCPU",
+    [SIGXFSZ] = "XFSZ",     [SIGVTALRM] = "VTALRM", [SIGPROF] = "PROF", [SIGWINCH] = "WINCH",
+    [SIGPOLL] = "POLL",     [SIGPWR] = "PWR",
+#ifdef SIGSTKFLT
+    [SIGSTKFLT] = "STKFLT",
+#endif
+};
+
 static void cause_make(struct source *source, int number)
 {
     if (source->cause.text)
         return;
-    const char *name = sigabbrev_np(number);
+    const char *name = names[number];
     if (name)
         snprintf(source->text, sizeof source->text, "signal SIG%s", name);
     else

@@ -39,7 +39,8 @@ TEST(p37_the_cause_names_the_signal)
         int number;
         const char *name;
     } cases[] = {{SIGUSR1, "USR1"}, {SIGUSR2, "USR2"}, {SIGTERM, "TERM"},
-                 {SIGINT, "INT"},   {SIGHUP, "HUP"},   {SIGRTMIN + 3, "RT"}};
+                 {SIGINT, "INT"},   {SIGHUP, "HUP"},   {SIGRTMIN + 3, "RT"},
+                 {SIGABRT, "ABRT"}, {SIGPWR, "PWR"},   {SIGWINCH, "WINCH"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         canopy_ctx *ctx = on_one(canopy_background(), cases[i].number);
         canopy_ctx *child = canopy_with_cancel(ctx);

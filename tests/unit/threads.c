@@ -400,7 +400,7 @@ TEST(core_a_thread_with_a_pending_cancel_leaves_no_lock_behind)
         assert_true(child >= 0);
         if (child == 0) {
             struct thread condemned;
-            alarm(10);
+            alarm(30);
             thread_start(&condemned, use_while_condemned, (void *)(uintptr_t)&first_uses[i]);
             thread_join(&condemned);
             for (size_t j = 0; j < sizeof first_uses / sizeof *first_uses; j++)
