@@ -326,6 +326,8 @@ static void chain_add(struct chain *chain, struct canopy_callback *record)
 void deliver(struct pass *pass, bool by_worker)
 {
     struct chain callbacks = {NULL, &callbacks.first}, bound = {NULL, &bound.first};
+    if (unlikely(pass->is_unordered))
+        pass->first = due_sort(pass->first, offsetof(struct canopy_callback, canopy_next));
     for (struct canopy_callback *record = pass->first, *next; record; record = next) {
         next = record->canopy_next;
         chain_add(record_inbox(record) ? &bound : &callbacks, record);

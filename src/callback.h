@@ -9,8 +9,8 @@
 
 /*
  * Delivers everything in `pass`: the records of loops to their inboxes, then the
- * callbacks, in the order in which they were met, here or by the worker. Outside read
- * sections, without locks.
+ * callbacks, in the order of the deadlines that a clock found due, or else in which
+ * they were met, here or by the worker. Outside read sections, without locks.
  */
 void deliver(struct pass *pass, bool by_worker);
 

@@ -29,9 +29,10 @@
  * clock tags the slot LOOKED by a compare-and-swap from this line's address: it
  * succeeds only if the context is registered there now, and then it stays. In a
  * stripe that holds only if the owner is not just emptying the slot by a plain store
- * (children.c): so those are gathered, and after one more fence_heavy the clock goes
- * on with what no heap is leaving and what still has the tag. Only then are parent
- * and kind read, and the deadline again.
+ * (children.c): so after one more fence_heavy, for many, the clock goes on with what no
+ * heap is leaving and what still has the tag. Only then are parent and kind read, and
+ * the deadline again. What is gathered for that is ended in the order of deadlines, and
+ * the records that a turn has claimed are sorted by them before they are told (due.h).
  *
  * Who fires. A deadline word is >= 0 while armed, and its complement (< 0) once it
  * has fired, so that canopy_deadline can still tell it. Firing is D5: a

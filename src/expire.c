@@ -3,11 +3,12 @@
  * other half of deadline.c, where the protocol is described (D3 to D5).
  */
 #include "deadline.h"
+#include "due.h"
 #include "extension.h"
 #include "merge.h"
 
 /* The topmost context on the way up that is due by some time of some clock. */
-struct due {
+struct topmost {
     const struct domain *domain;
     int64_t now_ns;
     int64_t deadline_ns;
@@ -22,26 +23,27 @@ static bool same_clock(const struct domain *a, const struct domain *b)
 
 static void due_up(struct canopy_ctx *ctx, void *arg)
 {
-    struct due *due = arg;
+    struct topmost *top = arg;
     int64_t deadline_ns = deadline_of(ctx);
-    if (deadline_ns <= due->now_ns && same_clock(ctx_domain(ctx), due->domain)) {
-        due->deadline_ns = deadline_ns;
-        due->owner = ctx;
+    if (deadline_ns <= top->now_ns && same_clock(ctx_domain(ctx), top->domain)) {
+        top->deadline_ns = deadline_ns;
+        top->owner = ctx;
     }
 }
 
 void expire_one(struct canopy_ctx *ctx, int64_t now_ns, struct pass *pass)
 {
     for (;;) {
-        struct due due = {ctx_domain(ctx), now_ns, CANOPY_NEVER, NULL};
-        ancestors_visit(ctx, due_up, &due);
-        if (!due.owner)
+        struct topmost top = {ctx_domain(ctx), now_ns, CANOPY_NEVER, NULL};
+        ancestors_visit(ctx, due_up, &top);
+        if (!top.owner)
             return;
-        int64_t armed = due.deadline_ns;
-        if (i64_cas_acq_rel(&due.owner->deadline, &armed, ~armed) || /* D5 */
-            armed == ~due.deadline_ns) {
+        int64_t armed = top.deadline_ns;
+        if (i64_cas_acq_rel(&top.owner->deadline, &armed, ~armed) || /* D5 */
+            armed == ~top.deadline_ns) {
             /* Also where it had fired before: its end is on its way, and we help. */
-            cancel_tree(due.owner, state_word(extension_deadline_cause(due.owner), STATE_TIMEDOUT),
+            pass->due_ns = top.deadline_ns;
+            cancel_tree(top.owner, state_word(extension_deadline_cause(top.owner), STATE_TIMEDOUT),
                         pass);
             return;
         }
@@ -54,25 +56,36 @@ static void expire_kept(struct canopy_ctx *ctx, int64_t now_ns, struct pass *pas
     if (i64_load_acquire(&ctx->deadline) > now_ns)
         return;
     uintptr_t state = word_load_acquire(&ctx->state);
-    if (state_is_live(state))
+    if (state_is_live(state)) {
         expire_one(ctx, now_ns, pass);
-    else
-        cancel_tree(ctx, state, pass); /* somebody else's, which may not be through: we help */
+        return;
+    }
+    pass->due_ns = deadline_of(ctx);
+    cancel_tree(ctx, state, pass); /* somebody else's, which may not be through: we help */
 }
 
 /*
- * Lines that are due and tagged, in slots that their owners may be emptying by
- * plain stores. After a fence_heavy each such slot is named by its heap, or the
- * tag is still there and will be seen; one fence does for many.
+ * Lines that are due and tagged, to be ended in the order of their deadlines. Some are in
+ * stripes' slots, which their owners may be emptying by plain stores. After a fence_heavy
+ * each such slot is named by its heap, or the tag is still there and will be seen; one
+ * fence does for many.
  */
 #define BATCH 256
+
+struct line {
+    struct due due;
+    struct canopy_ctx *ctx;
+    uintptr_t where; /* as in ctx.slot */
+};
 
 struct batch {
     int64_t now_ns;
     struct pass *pass;
     unsigned count;
-    struct canopy_ctx *due[BATCH];
-    atomic_word *slots[BATCH];
+    bool is_unordered;
+    int64_t latest_ns; /* of what came last */
+    uintptr_t flags;   /* all that some `where` has */
+    struct line lines[BATCH];
 };
 
 static int64_t least_ns(int64_t a, int64_t b)
@@ -80,20 +93,58 @@ static int64_t least_ns(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
+static void batch_clear(struct batch *batch)
+{
+    batch->count = 0;
+    batch->is_unordered = false;
+    batch->latest_ns = 0;
+    batch->flags = 0;
+}
+
+static inline __attribute__((always_inline)) void line_expire(const struct line *line,
+                                                              const struct batch *batch)
+{
+    const atomic_word *slot = (const atomic_word *)(line->where & ~SLOT_STRIPED);
+    if (!(line->where & SLOT_STRIPED) ||
+        (children_leaving(slot) != (uintptr_t)slot &&
+         (word_load_acquire(slot) & ~SLOT_COUNTED) == ((uintptr_t)line->ctx | SLOT_LOOKED)))
+        expire_kept(line->ctx, batch->now_ns, batch->pass);
+}
+
+static __attribute__((noinline)) void expire_in_order(struct batch *batch)
+{
+    struct line *lines = batch->lines;
+    for (unsigned i = 0; i < batch->count; i++)
+        word_store_relaxed(&lines[i].due.next, i + 1 < batch->count ? (uintptr_t)&lines[i + 1] : 0);
+    struct line *line = due_sort(lines, offsetof(struct line, due));
+    for (; line; line = (struct line *)word_load_relaxed(&line->due.next))
+        line_expire(line, batch);
+}
+
 static void batch_expire(struct batch *batch)
 {
-    if (batch->count == 0)
-        return;
-    if (fence_is_asymmetric)
+    if ((batch->flags & SLOT_STRIPED) && fence_is_asymmetric)
         fence_heavy(); /* pairs with children_leave */
-    for (unsigned i = 0; i < batch->count; i++) {
-        struct canopy_ctx *ctx = batch->due[i];
-        atomic_word *slot = batch->slots[i];
-        if (children_leaving(slot) != (uintptr_t)slot &&
-            (word_load_acquire(slot) & ~SLOT_COUNTED) == ((uintptr_t)ctx | SLOT_LOOKED))
-            expire_kept(ctx, batch->now_ns, batch->pass);
+    if (unlikely(batch->is_unordered)) {
+        expire_in_order(batch);
+    } else {
+        for (unsigned i = 0; i < batch->count; i++)
+            line_expire(&batch->lines[i], batch);
     }
-    batch->count = 0;
+    batch_clear(batch);
+}
+
+static void batch_add(struct batch *batch, struct canopy_ctx *ctx, int64_t due_ns, uintptr_t where)
+{
+    if (unlikely(batch->count == BATCH))
+        batch_expire(batch);
+    struct line *line = &batch->lines[batch->count++];
+    i64_store_relaxed(&line->due.due_ns, due_ns);
+    line->ctx = ctx;
+    line->where = where;
+    batch->is_unordered |= due_ns < batch->latest_ns;
+    batch->latest_ns = due_ns;
+    batch->flags |= where;
 }
 
 /*
@@ -125,14 +176,7 @@ static int64_t expire_line(struct canopy_ctx *ctx, struct batch *batch)
                 return CANOPY_NEVER; /* freed meanwhile; a next life announces itself */
         } while (!(word & SLOT_LOOKED) && !word_cas_seq_cst(slot, &word, word | SLOT_LOOKED));
     }
-    if (!(where & SLOT_STRIPED)) {
-        expire_kept(ctx, batch->now_ns, batch->pass);
-        return CANOPY_NEVER;
-    }
-    if (batch->count == BATCH)
-        batch_expire(batch);
-    batch->due[batch->count] = ctx;
-    batch->slots[batch->count++] = slot;
+    batch_add(batch, ctx, due_ns < 0 ? ~due_ns : due_ns, where);
     return CANOPY_NEVER;
 }
 
@@ -223,7 +267,10 @@ static int64_t expire_slab(struct slab *slab, struct batch *batch)
 
 int64_t expire_domain(struct domain *domain, int64_t now_ns, unsigned *groups, struct pass *pass)
 {
-    struct batch batch = {.now_ns = now_ns, .pass = pass};
+    struct batch batch;
+    batch.now_ns = now_ns;
+    batch.pass = pass;
+    batch_clear(&batch);
     struct turn turn = {.horizon_ns = now_ns, .groups = groups};
     int64_t next_ns = CANOPY_NEVER;
     if (now_ns - domain->looked_ahead_ns >= HORIZON_NS) {

@@ -11,7 +11,9 @@
  *
  * While it is CLAIMED its `runner` says where it is:
  *
- *   0              on its way, gathered by a pass; no code of the user's is on that way
+ *   0              on its way, gathered by a pass; no code of the user's is on that way.
+ *                  With the deadline that ended its context, in `at`: what a clock
+ *                  ends in one turn is told in that order
  *   LISTED | list  waits for its turn there (run_list.h); any thread may take it back
  *   who runs it    (base.h), or is just taking it back; of a record that is bound to a
  *                  loop the loop's thread, from the start
@@ -54,6 +56,7 @@
 #define CANOPY_RECORD_H
 
 #include "cancel.h"
+#include "due.h"
 #include "inbox.h"
 
 #define RECORD_IDLE    UINT32_C(0)
@@ -136,6 +139,16 @@ static inline struct canopy_callback *node_record(struct handoff_node *node)
                                               offsetof(struct canopy_callback, canopy_next));
 }
 
+/* While a pass gathers a record it is a list's of what is due, in fields not used then. */
+static inline struct due *record_due(struct canopy_callback *record)
+{
+    _Static_assert(offsetof(struct canopy_callback, canopy_at) -
+                           offsetof(struct canopy_callback, canopy_next) ==
+                       offsetof(struct due, due_ns),
+                   "struct due");
+    return (struct due *)(void *)&record->canopy_next;
+}
+
 /*
  * Tries to claim the record in `slot` (any that is there, or `only` that one);
  * inside a read section. True: the caller has it, at the end of the pass.
@@ -152,6 +165,9 @@ static inline bool record_claim(atomic_word *slot, const struct canopy_callback 
         record->canopy_next = NULL;
         *pass->last = record;
         pass->last = &record->canopy_next;
+        i64_store_relaxed(&record_due(record)->due_ns, pass->due_ns);
+        pass->is_unordered |= pass->due_ns < pass->claimed_ns;
+        pass->claimed_ns = pass->due_ns;
         u32_exchange_acq_rel(record_state(record), RECORD_CLAIMED); /* R1 */
         return true;
     }

@@ -195,7 +195,9 @@ CANOPY_API CANOPY_MUST_USE int canopy_root_free(canopy_ctx *root);
 /*
  * Tells a root with CANOPY_CLOCK_HOST what time it is: contexts under it whose
  * deadline is at or before `now_ns` are done when it returns, their callbacks
- * run on the caller. Time that goes backwards is taken as standing still.
+ * run on the caller, in the order of the deadlines that ended their contexts (as on the
+ * library's clock). Up to 256 contexts also end in that order; more do in portions of
+ * so many, each in order. Time that goes backwards is taken as standing still.
  * `next_ns`, unless NULL, receives a time by which to call again (CANOPY_NEVER:
  * nothing is pending; it may be earlier than the next deadline, never later).
  * 0, or -EINVAL when `root` is no such root. One caller at a time for each root.

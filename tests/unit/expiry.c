@@ -395,3 +395,54 @@ TEST(p19_cancel_beside_the_library_clock_has_one_winner)
     }
     fixture_close(&f);
 }
+
+/* -------------------------------------------------------------------- order */
+
+enum { in_order_size = 500 };
+struct in_order {
+    struct timed_callback {
+        canopy_ctx *ctx;
+        canopy_callback callback;
+        int64_t deadline_ns;
+        struct in_order *all;
+    } timed[in_order_size];
+    int64_t last_ns;
+    atomic_uint runs, early;
+};
+
+static void note_its_turn(void *arg)
+{
+    const struct timed_callback *timed = arg;
+    struct in_order *all = timed->all;
+    if (timed->deadline_ns < all->last_ns)
+        atomic_fetch_add(&all->early, 1);
+    all->last_ns = timed->deadline_ns;
+    atomic_fetch_add(&all->runs, 1);
+}
+
+/* Those of one turn, which are most of them, as well as those of several. */
+TEST(p19_callbacks_at_expiry_run_in_the_order_of_deadlines)
+{
+    struct in_order *all = calloc(1, sizeof *all);
+    size_t order[in_order_size];
+    uint64_t seed = 19;
+    assert_non_null(all);
+    random_order(&seed, order, in_order_size);
+    int64_t first_ns = now_ns() + MILLISECONDS(SCALED(200, 2000));
+    for (size_t i = 0; i < in_order_size; i++) {
+        struct timed_callback *timed = &all->timed[i];
+        timed->all = all;
+        timed->deadline_ns = first_ns + (int64_t)order[i] * 100;
+        timed->ctx = canopy_with_deadline(canopy_background(), timed->deadline_ns);
+        assert_int_equal(canopy_after_func(timed->ctx, &timed->callback, note_its_turn, timed), 0);
+    }
+    bool in_time = now_ns() < first_ns; /* else some came due before others were made */
+    assert_true(eventually(atomic_load(&all->runs) == in_order_size, SOON));
+    for (size_t i = 0; i < in_order_size; i++) {
+        assert_int_equal(canopy_callback_join(&all->timed[i].callback), 0);
+        canopy_end(all->timed[i].ctx);
+    }
+    if (in_time)
+        assert_int_equal(atomic_load(&all->early), 0);
+    free(all);
+}

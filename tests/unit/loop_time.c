@@ -3,6 +3,8 @@
  */
 #include "looped.h"
 
+#include <stdlib.h>
+
 static bool becomes_readable(const canopy_loop *loop)
 {
     struct pollfd fd = {canopy_loop_fd(loop), POLLIN, 0};
@@ -28,6 +30,115 @@ TEST(loop_time_hours_pass_in_microseconds)
     assert_int_equal(now, HOURS(3));
     assert_int_equal(seen.runs, 1);
     canopy_release(ctx);
+    looped_close(&l);
+}
+
+/* Timeouts that come due in one late turn. */
+#define MOST_LATE 2000
+struct late {
+    canopy_ctx *ctx;
+    int64_t deadline_ns;
+    canopy_loop_callback on_loop;
+    canopy_callback in_place;
+    struct late_turn *turn;
+};
+
+struct late_turn {
+    struct late late[MOST_LATE];
+    int64_t last_ns[2]; /* on the loop, in place */
+    unsigned runs[2];
+};
+
+static void runs_after_the_earlier(struct late *late, unsigned where)
+{
+    assert_true(late->turn->last_ns[where] <= late->deadline_ns);
+    late->turn->last_ns[where] = late->deadline_ns;
+    late->turn->runs[where]++;
+}
+
+static void runs_on_loop(void *late)
+{
+    runs_after_the_earlier(late, 0);
+}
+
+static void runs_in_place(void *late)
+{
+    runs_after_the_earlier(late, 1);
+}
+
+/* `n` deadlines, in the order `order`; some contexts below another that ends by itself. */
+static void check_late_turn(size_t n, const size_t order[])
+{
+    struct looped l;
+    looped_open(&l);
+    struct late_turn *turn = calloc(1, sizeof *turn);
+    assert_non_null(turn);
+    /* Memory of before, so that it is not taken in the order of addresses. */
+    canopy_ctx *before[64];
+    for (size_t i = 0; i < 64; i++)
+        before[i] = canopy_with_cancel(l.fixture.root);
+    for (size_t i = 0; i < 64; i++)
+        canopy_end(before[i * 13 % 64]);
+    for (size_t i = 0; i < n; i++) {
+        struct late *late = &turn->late[i];
+        late->turn = turn;
+        late->deadline_ns = 1000 + (int64_t)order[i];
+        late->ctx = canopy_with_deadline(l.fixture.root, late->deadline_ns);
+        assert_int_equal(
+            canopy_loop_after_func(late->ctx, &l.loop, &late->on_loop, runs_on_loop, late), 0);
+        assert_int_equal(canopy_after_func(late->ctx, &late->in_place, runs_in_place, late), 0);
+    }
+    assert_int_equal(canopy_loop_run(&l.loop, HOURS(1)), n);
+    assert_int_equal(turn->runs[0], n);
+    assert_int_equal(turn->runs[1], n);
+    for (size_t i = 0; i < n; i++)
+        canopy_end(turn->late[i].ctx);
+    free(turn);
+    looped_close(&l);
+}
+
+TEST(loop_runs_what_one_turn_ends_in_the_order_of_deadlines)
+{
+    size_t order[MOST_LATE];
+    uint64_t seed = 11;
+    for (size_t i = 0; i < MOST_LATE; i++)
+        order[i] = i;
+    check_late_turn(8, order);
+    check_late_turn(MOST_LATE, order);
+    for (size_t i = 0; i < MOST_LATE; i++)
+        order[i] = MOST_LATE - i;
+    check_late_turn(MOST_LATE, order);
+    for (size_t i = 0; i < MOST_LATE; i++)
+        order[i] = i % 7;
+    check_late_turn(MOST_LATE, order);
+    random_order(&seed, order, 300);
+    check_late_turn(300, order);
+    random_order(&seed, order, MOST_LATE);
+    check_late_turn(MOST_LATE, order);
+}
+
+/* Which of its inputs has ended first is seen by a merged context. */
+TEST(loop_ends_what_is_due_in_the_order_of_deadlines)
+{
+    struct looped l;
+    looped_open(&l);
+    enum { pairs = 100 };
+    static const canopy_cause late = {.code = 1, .text = "late"},
+                              early = {.code = 2, .text = "early"};
+    canopy_ctx *contexts[pairs][3];
+    for (size_t i = 0; i < pairs; i++) {
+        contexts[i][0] = canopy_with_deadline_cause(l.fixture.root, 2000, &late);
+        contexts[i][1] = canopy_with_deadline_cause(l.fixture.root, 1000, &early);
+        contexts[i][2] = canopy_with_any((const canopy_ctx *[]){contexts[i][0], contexts[i][1]}, 2);
+    }
+    assert_int_equal(canopy_loop_run(&l.loop, HOURS(1)), 0);
+    for (size_t i = 0; i < pairs; i++) {
+        assert_ended(contexts[i][0], -ETIMEDOUT, &late);
+        assert_ended(contexts[i][1], -ETIMEDOUT, &early);
+        assert_ended(contexts[i][2], -ETIMEDOUT, &early);
+        for (size_t j = 0; j < 3; j++)
+            canopy_end(contexts[i][j]);
+    }
     looped_close(&l);
 }
 
