@@ -67,6 +67,51 @@ TEST(go_the_cause_of_a_group_is_its_failure_or_a_plain_cancel)
     }
 }
 
+static const canopy_cause doom = {-71, "doomed", __FILE__, __LINE__};
+
+static int be_doomed(const canopy_ctx *ctx, void *arg)
+{
+    (void)ctx;
+    (void)arg;
+    return canopy_group_fail(&doom);
+}
+
+/* Go's is the error itself; here a number, or what a member says that it is. */
+TEST(go_the_cause_of_a_group_is_what_its_member_failed_with)
+{
+    canopy_group group;
+    int zero = 0;
+    assert_int_equal(canopy_group_init(&group, canopy_background(), 1), 0);
+    const canopy_ctx *ctx = canopy_retain(canopy_group_ctx(&group));
+    assert_int_equal(canopy_group_go(&group, be_doomed, NULL), 0);
+    assert_int_equal(canopy_group_go(&group, give, &zero), 0);
+    assert_int_equal(canopy_group_wait(&group), -71);
+    assert_ended(ctx, -ECANCELED, &doom);
+    canopy_release(ctx);
+}
+
+static int stay(const canopy_ctx *ctx, void *gate)
+{
+    (void)ctx;
+    pass_gate(gate);
+    return 0;
+}
+
+TEST(go_a_full_group_takes_nobody_who_only_tries)
+{
+    enum { limit = 42 };
+    canopy_group group;
+    struct gate gate = {.open = false};
+    assert_int_equal(canopy_group_init(&group, canopy_background(), limit), 0);
+    for (unsigned i = 0; i < limit; i++)
+        assert_int_equal(canopy_group_try_go(&group, stay, &gate), 0);
+    for (unsigned i = 0; i < 1000; i++)
+        assert_int_equal(canopy_group_try_go(&group, stay, &gate), -EBUSY);
+    atomic_store(&gate.open, true);
+    assert_true(eventually(canopy_group_try_go(&group, stay, &gate) == 0, SOON));
+    assert_int_equal(canopy_group_wait(&group), 0);
+}
+
 struct census {
     atomic_uint inside, total;
     unsigned limit;
