@@ -68,7 +68,8 @@ static inline void watch(struct seen *seen, const canopy_ctx *ctx)
 }
 
 /* A request that comes out of a long sleep, in a callback of the loop's, and is given a time
- * limit: counted from then, though canopy knows only the time of before the sleep. */
+ * limit: counted from then, though canopy knows only the time of before the sleep, and
+ * without a write that wakes who is awake. */
 struct late_request {
     const canopy_ctx *root;
     canopy_ctx *ctx;
@@ -79,8 +80,10 @@ struct late_request {
 static inline void late_request_begin(struct late_request *request)
 {
     request->start_ns = now_ns();
+    assert_int_equal(canopy_loop_awake(driver_loop()), 0);
     assert_int_equal(canopy_loop_tell_time(driver_loop(), request->start_ns), 0);
     request->ctx = canopy_with_timeout(request->root, MILLISECONDS(20));
+    assert_false(fd_readable(canopy_loop_fd(driver_loop()), 0));
     watch(&request->seen, request->ctx);
 }
 

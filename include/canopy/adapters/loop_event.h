@@ -12,6 +12,7 @@
  * the time of before the sleep. A timeout that is made there counts from then, and ends
  * early, unless canopy is told first:
  * canopy_loop_tell_time(&adapter.loop, canopy_now_ns()).
+ * canopy_loop_awake beside it spares a write to the fd, by which the loop would wake itself.
  *
  * By default libevent reads a coarse clock: deadlines are some milliseconds late. A
  * base that is configured with EVENT_BASE_FLAG_PRECISE_TIMER has them within one.

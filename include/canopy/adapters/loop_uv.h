@@ -18,6 +18,7 @@
  *    the time of before the sleep. A timeout that is made there counts from then, and
  *    ends early, unless canopy is told first:
  *    canopy_loop_tell_time(&adapter.loop, canopy_now_ns()).
+ *    canopy_loop_awake beside it spares a write to the fd, by which the loop would wake itself.
  *  - The prepare handle that was started last runs first. One that ends contexts is best
  *    started after this is opened; else the fd is written to end a sleep not yet begun.
  */
