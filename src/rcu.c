@@ -39,10 +39,15 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <urcu/tls-compat.h>
-#include <urcu/urcu-bp.h>
 
 #include "base.h"
+
+/* Its read sections are inlined, but for ThreadSanitizer, which would judge what is in them. */
+#ifndef CANOPY_TSAN
+#define _LGPL_SOURCE
+#endif
+#include <urcu/tls-compat.h>
+#include <urcu/urcu-bp.h>
 
 static struct retire_queue *queues;
 
