@@ -158,7 +158,8 @@ typedef struct canopy_config {
      * aligned to `align_bytes` (a power of two) or NULL, `release` gives it
      * back with the same numbers. Both or neither; called from any thread,
      * never under a library lock of this root's hot paths, and not allowed to
-     * call canopy.
+     * call canopy. Code and `user` must stay until canopy_root_free has said 0,
+     * also while the process ends: not in a plugin that is unloaded before.
      */
     void *(*allocate)(void *user, size_t align_bytes, size_t size_bytes);
     void (*release)(void *user, void *memory, size_t align_bytes, size_t size_bytes);
