@@ -53,7 +53,8 @@ static void after_fork(void)
     pthread_mutex_unlock(&shadow_lock);
 }
 
-__attribute__((constructor(101))) static void statics_init(void)
+/* After the library's own (init.c), so that a fork takes this lock before those below it. */
+__attribute__((constructor(102))) static void statics_init(void)
 {
     background.core = (canopy_ctx *)(uintptr_t)core_background();
     todo.core = (canopy_ctx *)(uintptr_t)core_todo();
