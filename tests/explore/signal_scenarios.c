@@ -170,6 +170,40 @@ SCENARIO(watch_beside_signal_to_a_handler_put_back)
     end();
 }
 
+static int handled_later;
+
+static void handles_later(int number)
+{
+    CHECK(number == SIGUSR1);
+    handled_later++;
+}
+
+static void replaces_and_watches(void)
+{
+    struct sigaction later = {.sa_handler = handles_later};
+    explore_sigaction(SIGUSR1, &later, NULL);
+    watches();
+}
+
+/* What was there before changes while our handler, put back, is about to hand on to it. */
+SCENARIO(another_watch_beside_signal_to_a_handler_put_back)
+{
+    struct sigaction ours, before = {.sa_handler = handles_before};
+    make();
+    explore_sigaction(SIGUSR1, NULL, &ours);
+    ends_watching();
+    explore_sigaction(SIGUSR1, &ours, NULL);
+    beside(raises, replaces_and_watches, NULL);
+    if (handled_before + handled_later == 0)
+        waits_for_signal();
+    CHECK(handled_before + handled_later <= 1);
+    ends_watching();
+    explore_sigaction(SIGUSR1, NULL, &ours);
+    CHECK(ours.sa_handler == handles_later);
+    explore_sigaction(SIGUSR1, &before, NULL);
+    end();
+}
+
 static void watches_second(void)
 {
     second = canopy_with_signals(parent, signals, 1);
