@@ -185,7 +185,7 @@ template <class Record> class erased_callback
  * it. Of an F & the object keeps the address alone.
  *
  * error() gives 0, or -EINVAL (an empty handle) or -ENOMEM: then it is not registered.
- * stop() gives true if fn has not run and never will; it never blocks.
+ * stop() gives true if fn has not run and never will; it does not wait for fn.
  */
 template <class F>
 class [[nodiscard]] callback : public detail::fixed_callback<detail::direct_record, F>

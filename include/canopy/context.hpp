@@ -78,6 +78,12 @@ class cause_ref
     const canopy_cause *cause_;
 };
 
+/* canopy_cause_signal: the number of the signal that the cause stands for, or 0. */
+[[nodiscard]] inline int cause_signal(cause_ref cause) noexcept
+{
+    return canopy_cause_signal(cause.get());
+}
+
 /*
  * What a value of type T is bound to; the value stays the caller's. Identity is the
  * address: define keys `inline constexpr`, in headers and elsewhere. In a header `static
@@ -371,7 +377,10 @@ template <class Handle> class owner : public lender<Handle>
         return canopy_cancel_cause(raw(), cause.get());
     }
 
-    /* Moves the deadline either way; `never` takes it away. False once done, and if empty. */
+    /*
+     * canopy_set_deadline: moves the deadline either way; `never` takes it away. False
+     * once done, and if empty.
+     */
     bool set_deadline(moment deadline)
     {
         return canopy_set_deadline(raw(), deadline.ns());

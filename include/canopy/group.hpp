@@ -53,27 +53,33 @@ class [[nodiscard]] group
 
     /*
      * Runs fn(ctx), which gives an int, on a thread of its own; the first that is not 0
-     * cancels the group. Blocks while `limit` members run. 0, or -EAGAIN, -EINVAL (no
-     * group), or -ENOMEM: a callable that is more than a pointer to copy is allocated.
+     * cancels the group. Blocks while there are `limit` threads. 0, or what canopy_group_go
+     * says, or -ENOMEM: a callable that is more than a pointer to copy is allocated.
      */
     template <class F> [[nodiscard]] int go(F &&fn)
     {
-        using callable = std::decay_t<F>;
-        static_assert(std::is_invocable_r_v<int, callable, context_ref> ||
-                          std::is_invocable_r_v<int, callable &, context_ref>,
-                      "a member takes a context and gives 0 or what went wrong");
-        if constexpr (detail::is_word<callable>) {
-            return canopy_group_go(&group_, run_word<callable>,
-                                   detail::to_word(callable(std::forward<F>(fn))));
-        } else {
-            std::unique_ptr<callable> held{new (std::nothrow) callable(std::forward<F>(fn))};
-            if (!held)
-                return -ENOMEM;
-            const int error = canopy_group_go(&group_, run_held<callable>, held.get());
-            if (error == 0)
-                static_cast<void>(held.release());
-            return error;
-        }
+        return start(canopy_group_go, std::forward<F>(fn));
+    }
+
+    /* The same, but that it never blocks: -EBUSY where there are `limit` threads. */
+    template <class F> [[nodiscard]] int try_go(F &&fn)
+    {
+        return start(canopy_group_try_go, std::forward<F>(fn));
+    }
+
+    /* The same as go, but that it gives up when the group is done: with err of its context. */
+    template <class F> [[nodiscard]] int go_unless_done(F &&fn)
+    {
+        return start(canopy_group_go_unless_done, std::forward<F>(fn));
+    }
+
+    /*
+     * From a member: with which cause the group ends if its failure is the first. Gives
+     * what the member is to return: canopy_group_fail.
+     */
+    [[nodiscard]] static int fail_with(cause_ref cause)
+    {
+        return canopy_group_fail(cause.get());
     }
 
     /* Waits for all members: the first result that was not 0, or 0; or a negative errno. */
@@ -83,6 +89,26 @@ class [[nodiscard]] group
     }
 
   private:
+    template <class Go, class F> int start(Go *call, F &&fn)
+    {
+        using callable = std::decay_t<F>;
+        static_assert(std::is_invocable_r_v<int, callable, context_ref> ||
+                          std::is_invocable_r_v<int, callable &, context_ref>,
+                      "a member takes a context and gives 0 or what went wrong");
+        if constexpr (detail::is_word<callable>) {
+            return call(&group_, run_word<callable>,
+                        detail::to_word(callable(std::forward<F>(fn))));
+        } else {
+            std::unique_ptr<callable> held{new (std::nothrow) callable(std::forward<F>(fn))};
+            if (!held)
+                return -ENOMEM;
+            const int error = call(&group_, run_held<callable>, held.get());
+            if (error == 0)
+                static_cast<void>(held.release());
+            return error;
+        }
+    }
+
     template <class F> static int run_word(const canopy_ctx *ctx, void *word) noexcept
     {
         return detail::call_word<F>(word, context_ref{ctx});

@@ -300,6 +300,28 @@ TEST(cpp_groups_tell_the_first_failure)
     assert_int_equal(group.wait(), -EINVAL);
 }
 
+TEST(cpp_groups_may_be_full_or_done)
+{
+    static constexpr canopy::cause two_heads{-EPROTO, "two heads"};
+    context parent = canopy::with_cancel(background());
+    canopy::group group{parent, 1};
+    canopy::shared_context seen{group.ctx()};
+    auto waits = [](context_ref ctx) { return ctx.wait() ? 0 : -1; };
+    auto fails = [](context_ref) { return canopy::group::fail_with(two_heads); };
+    assert_int_equal(canopy::group::fail_with(two_heads), -EINVAL); /* no member */
+    assert_int_equal(group.try_go(waits), 0);
+    assert_int_equal(group.try_go([held = std::make_shared<int>(1)](context_ref) { return *held; }),
+                     -EBUSY);
+    parent.cancel();
+    assert_int_equal(group.go_unless_done(waits), -ECANCELED);
+    assert_int_equal(group.wait(), 0);
+    canopy::group other{background()};
+    seen = canopy::shared_context{other.ctx()};
+    assert_int_equal(other.go_unless_done(fails), 0);
+    assert_int_equal(other.wait(), -EPROTO);
+    assert_ended(seen.get(), -ECANCELED, &two_heads);
+}
+
 TEST(cpp_groups_hold_what_their_members_need)
 {
     auto held = std::make_shared<std::atomic_int>(0);

@@ -312,6 +312,8 @@ TEST(cpp_signals_end_contexts)
     raise(SIGUSR2);
     assert_true(ctx.wait_for(20s));
     assert_int_equal(ctx.cause_of()->code, SIGUSR2);
+    assert_int_equal(canopy::cause_signal(ctx.cause_of()), SIGUSR2);
+    assert_int_equal(canopy::cause_signal(gone), 0);
 }
 
 /* ----------------------------------------------------------------- values */

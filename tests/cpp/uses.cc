@@ -184,6 +184,9 @@ int run(canopy::context_ref parent)
 {
     canopy::loop loop;
     canopy::group group{parent, 2};
+    if (group.try_go([](canopy::context_ref) { return canopy::group::fail_with(closed); }) != 0 ||
+        group.go_unless_done([](canopy::context_ref ctx) { return ctx.err(); }) != 0)
+        return canopy::cause_signal(group.ctx().cause_of()) + canopy::cause_signal(closed);
     if (!group || group.go([](canopy::context_ref ctx) { return ctx.err(); }) != 0)
         return group.error();
     if (!loop || loop.fd() < 0 || loop.timeout_ns() < 0 || loop.timeout_ms() < 0 ||
