@@ -1,7 +1,9 @@
 /*
- * wide.c - all headers for C, and what in them is more than a declaration, used: must
- * compile without a warning under the strictest of flags.
+ * wide.c - all headers for C that need no library but canopy, and what in them is more than a
+ * declaration, used: must compile without a warning under the strictest of flags.
  */
+#include <canopy/adapters/blocking.h>
+#include <canopy/adapters/loop_epoll.h>
 #include <canopy/canopy.h>
 #include <canopy/debug.h>
 #include <canopy/loop.h>

@@ -33,6 +33,9 @@ extern "C" {
 #else
 #pragma GCC diagnostic ignored "-Wdeclaration-after-statement"
 #endif
+#ifdef __clang__
+#pragma clang diagnostic ignored "-Wextra-semi-stmt" /* of pthread_cleanup_pop */
+#endif
 
 static inline struct timespec blocking_timespec(int64_t ns)
 {
