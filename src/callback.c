@@ -325,20 +325,24 @@ static void chain_add(struct chain *chain, struct canopy_callback *record)
 
 void deliver(struct pass *pass, bool by_worker)
 {
-    struct chain callbacks = {NULL, &callbacks.first}, bound = {NULL, &bound.first};
+    struct chain here = {NULL, &here.first}, to_worker = {NULL, &to_worker.first},
+                 bound = {NULL, &bound.first};
     if (unlikely(pass->is_unordered))
         pass->first = due_sort(pass->first, offsetof(struct canopy_callback, canopy_next));
     for (struct canopy_callback *record = pass->first, *next; record; record = next) {
         next = record->canopy_next;
-        chain_add(record_inbox(record) ? &bound : &callbacks, record);
+        if (record_inbox(record))
+            chain_add(&bound, record);
+        else if (by_worker || u64_load_relaxed(record_runner(record)) == RUNNER_ASYNC)
+            chain_add(&to_worker, record);
+        else
+            chain_add(&here, record);
     }
     hand_to_loops(bound.first);
-    if (!callbacks.first)
-        return;
-    if (by_worker)
-        worker_run(callbacks.first);
-    else
-        run_here(callbacks.first);
+    if (to_worker.first)
+        worker_run(to_worker.first);
+    if (here.first)
+        run_here(here.first);
 }
 
 bool cancel_and_deliver(struct canopy_ctx *ctx, uintptr_t word)
@@ -374,9 +378,17 @@ static inline __attribute__((always_inline)) int arm_or_claim(struct canopy_call
     return 0;
 }
 
-int record_arm_or_claim(struct canopy_callback *record, const canopy_ctx *ctx, bool *ours)
+int record_add(struct canopy_callback *record, const canopy_ctx *ctx, bool *ours)
 {
-    return arm_or_claim(record, ctx, ours);
+    if (state_is_live(ctx_state(ctx)))
+        return arm_or_claim(record, ctx, ours);
+    record->canopy_ctx_ = canopy_retain(ctx);
+    record->canopy_next = NULL;
+    word_store_relaxed(record_slot_field(record), 0);
+    record_settle(record);
+    u32_store_release(record_state(record), RECORD_CLAIMED); /* R1 */
+    *ours = true;
+    return 0;
 }
 
 int canopy_after_func(const canopy_ctx *ctx, canopy_callback *record, void (*fn)(void *arg),
@@ -413,12 +425,35 @@ static void record_pause(void)
 
 static bool runner_has_begun(uint64_t runner)
 {
-    return runner != 0 && !(runner & RUNNER_LISTED);
+    return runner != 0 && runner != RUNNER_ASYNC && !(runner & RUNNER_LISTED);
 }
 
 static bool scope_is_inherited(const struct canopy_ctx *scope)
 {
     return unlikely(u32_load_relaxed(&fork_generation)) && slab_is_inherited(slab_of(scope));
+}
+
+int canopy_after_func_async(const canopy_ctx *ctx, canopy_callback *record, void (*fn)(void *arg),
+                            void *arg)
+{
+    if (!record)
+        return -EINVAL;
+    u32_store_relaxed(record_state(record), RECORD_IDLE);
+    if (!ctx || !fn)
+        return -EINVAL;
+    const struct canopy_ctx *scope = ctx_scope(ctx);
+    if (kind_is_cancellable(ctx_kind(scope)) && scope_is_inherited(scope))
+        return -EINVAL; /* nobody would claim it, and it could not be told from the parent's */
+    if (worker_start() != 0)
+        return -EAGAIN;
+    record->canopy_fn = fn;
+    record->canopy_arg = arg;
+    u64_store_relaxed(record_runner(record), RUNNER_ASYNC);
+    bool ours = false;
+    int err = record_add(record, ctx, &ours);
+    if (ours)
+        worker_run(record);
+    return err;
 }
 
 /* Where the context of a record has its state; by its words alone, as it may be free. */
@@ -474,7 +509,7 @@ static bool record_take_back(struct canopy_callback *record)
         uint64_t runner = u64_load_relaxed(record_runner(record)); /* R6 */
         if (runner_has_begun(runner) || record_is_inherited(record))
             return false;
-        if (!runner)
+        if (!(runner & RUNNER_LISTED))
             record_pause();
         else if (run_list_take(record, runner))
             return true;
@@ -524,7 +559,7 @@ int canopy_callback_join(canopy_callback *record)
         if (!runner_has_begun(runner)) {
             if (record_is_inherited(record))
                 return 0;
-            if (!runner) {
+            if (!(runner & RUNNER_LISTED)) {
                 record_pause();
                 continue;
             }

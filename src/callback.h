@@ -34,9 +34,10 @@ void record_finish(struct canopy_callback *record);
 
 /*
  * Arms a callback's record, its runner and what it is to run set, and settles it. `*ours`:
- * the context has ended and the caller has the claim. 0, or -ENOMEM and the record idle.
+ * the context has ended and the caller has the claim, and the record in a list of its own.
+ * 0, or -ENOMEM and the record idle.
  */
-int record_arm_or_claim(struct canopy_callback *record, const canopy_ctx *ctx, bool *ours);
+int record_add(struct canopy_callback *record, const canopy_ctx *ctx, bool *ours);
 
 /* Arms a record on `ctx`. -ENOMEM, or 0 and the state since. */
 int record_arm(struct canopy_callback *record, const canopy_ctx *ctx, struct heap *heap,

@@ -332,22 +332,12 @@ int canopy_loop_after_func(const canopy_ctx *ctx, canopy_loop *loop, canopy_loop
     record->canopy_arg = &state->inbox;
     u64_store_relaxed(record_runner(record), state->inbox.owner);
     count(state, 1);
-    int err = 0;
-    bool ours = !state_is_live(ctx_state(ctx));
-    if (ours) {
-        record->canopy_ctx_ = canopy_retain(ctx);
-        word_store_relaxed(record_slot_field(record), 0);
-        record_settle(record);
-        u32_store_release(record_state(record), RECORD_CLAIMED); /* R1 */
-    } else {
-        err = record_arm_or_claim(record, ctx, &ours);
-    }
+    bool ours = false;
+    int err = record_add(record, ctx, &ours);
     if (err)
         count(state, -1);
-    if (ours) {
-        record->canopy_next = NULL;
+    if (ours)
         hand_to_loops(record);
-    }
     return err;
 }
 

@@ -12,6 +12,7 @@
  * While it is CLAIMED its `runner` says where it is:
  *
  *   0              on its way, gathered by a pass; no code of the user's is on that way.
+ *                  ASYNC is the same, of a record that only the worker may run.
  *                  With the deadline that ended its context, in `at`: what a clock
  *                  ends in one turn is told in that order
  *   LISTED | list  waits for its turn there (run_list.h); any thread may take it back
@@ -65,6 +66,9 @@
 #define RECORD_DONE    UINT32_C(3)
 #define RECORD_PHASE   UINT32_C(3)
 #define RECORD_AWAITED UINT32_C(4)
+
+/* In `runner`, no thread's: on its way to the worker, whoever claims it. */
+#define RUNNER_ASYNC UINT64_C(2)
 
 /* In `runner`, above any address: the rest is that of a list. */
 #define RUNNER_LISTED (UINT64_C(1) << 63)

@@ -8,6 +8,8 @@
  */
 #include "worker.h"
 
+#include <errno.h>
+
 #include "run_list.h"
 
 static struct run_list callbacks;
@@ -74,6 +76,18 @@ bool worker_is_started(void)
     return u32_load_acquire(&started);
 }
 
+int worker_start(void)
+{
+    if (worker_is_started())
+        return 0;
+    if (library_init() != 0)
+        return EAGAIN;
+    pthread_mutex_lock(&library_lock);
+    int err = worker_start_locked();
+    pthread_mutex_unlock(&library_lock);
+    return err;
+}
+
 static void wake(void)
 {
     u32_fetch_add_acq_rel(&advance, 1); /* K1 */
@@ -89,10 +103,7 @@ void worker_run(struct canopy_callback *records)
 /* For a context that dies on a thread where its value's destructor must not run. */
 static bool end_elsewhere(struct canopy_ctx *ctx)
 {
-    pthread_mutex_lock(&library_lock);
-    int err = worker_start_locked();
-    pthread_mutex_unlock(&library_lock);
-    if (err)
+    if (worker_start() != 0)
         return false;
     handoff_push(&endings, ctx_node(ctx));
     wake();

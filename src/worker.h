@@ -8,7 +8,8 @@
 
 #include "callback.h"
 
-/* Sees that it is started: 0 or an errno. Under library_lock. */
+/* Sees that it is started: 0 or an errno. The latter under library_lock. */
+int worker_start(void);
 int worker_start_locked(void);
 
 /* Whether there is one to hand to. Wait-free. */

@@ -504,6 +504,17 @@ CANOPY_API CANOPY_MUST_USE int canopy_after_func(const canopy_ctx *ctx, canopy_c
                                                  void (*fn)(void *arg), void *arg);
 
 /*
+ * The same where fn must not run on the caller, nor on who cancels: always on the
+ * library's worker thread, one callback after the other, also when `ctx` is done already.
+ * So fn may take what the caller holds (Go's AfterFunc with a mutex held), and a cancel
+ * returns without it. It should be short, as what runs at expiry waits behind it. 0;
+ * -EINVAL (a NULL, or a context that was inherited over a fork), -EAGAIN (that thread
+ * cannot be had) or -ENOMEM: nothing has changed, and stop and join are then harmless.
+ */
+CANOPY_API CANOPY_MUST_USE int canopy_after_func_async(const canopy_ctx *ctx, canopy_callback *cb,
+                                                       void (*fn)(void *arg), void *arg);
+
+/*
  * True: fn has not run and never will, and the record is free. False: it ran or is
  * running, or was stopped before; on NULL. What has not begun to run is stopped, by any
  * thread, also while the callbacks before it run. Where a canceller is just gathering

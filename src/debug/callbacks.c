@@ -17,6 +17,7 @@
 #include "shadow.h"
 
 CORE(after_func);
+CORE(after_func_async);
 CORE(callback_drop);
 CORE(callback_join);
 CORE(callback_stop);
@@ -207,27 +208,58 @@ static struct note *note_new(const void *record, const canopy_ctx *ctx, void (*f
     return NULL;
 }
 
+/* Adds a callback, whose note is in `*note`, or NULL where the result is an error. */
+static int note_add(const canopy_ctx *ctx, canopy_callback *record, struct note like,
+                    struct note **note)
+{
+    canopy_debug_place other = {0};
+    *note = note_new(record, ctx, like.fn, like.arg, like.holds, &other, like.added);
+    if (*note)
+        return 0;
+    if (!other.call) {
+        refuse(record);
+        return -ENOMEM;
+    }
+    tell((canopy_debug_report){CANOPY_DEBUG_CALLBACK_BUSY, .ctx = ctx, .here = like.added,
+                               .made = other},
+         "gets a callback whose record is in use");
+    return -EINVAL;
+}
+
 int canopy_after_func(const canopy_ctx *ctx, canopy_callback *record, void (*fn)(void *arg),
                       void *arg)
 {
     canopy_ctx *core = record && fn ? shadow_core(ctx, HERE) : NULL;
     if (!core)
         return refuse(record);
-    canopy_debug_place other = {0};
-    struct note *note = note_new(record, ctx, fn, arg, !core_done(core), &other, HERE);
-    if (!note && other.call) {
-        tell((canopy_debug_report){CANOPY_DEBUG_CALLBACK_BUSY, .ctx = ctx, .here = HERE,
-                                   .made = other},
-             "gets a callback whose record is in use");
-        return -EINVAL;
-    }
-    if (!note) {
-        refuse(record);
-        return -ENOMEM;
-    }
-    int err = core_after_func(core, record, run, note);
+    struct note *note;
+    int err = note_add(
+        ctx, record, (struct note){.fn = fn, .arg = arg, .holds = !core_done(core), .added = HERE},
+        &note);
+    if (err)
+        return err;
+    err = core_after_func(core, record, run, note);
     if (err)
         note_end(note);
+    return err;
+}
+
+int canopy_after_func_async(const canopy_ctx *ctx, canopy_callback *record, void (*fn)(void *arg),
+                            void *arg)
+{
+    canopy_ctx *core = record && fn ? shadow_core(ctx, HERE) : NULL;
+    if (!core)
+        return refuse(record);
+    struct note *note;
+    int err = note_add(ctx, record,
+                       (struct note){.fn = fn, .arg = arg, .holds = true, .added = HERE}, &note);
+    if (err)
+        return err;
+    err = core_after_func_async(core, record, run, note);
+    if (err) {
+        note_end(note);
+        refuse(record);
+    }
     return err;
 }
 

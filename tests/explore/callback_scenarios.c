@@ -318,6 +318,51 @@ SCENARIO(after_func_that_drops_itself_beside_cancel)
     end();
 }
 
+/* ----------------------------------------------------------------------- async */
+
+static void counts_elsewhere(void *arg)
+{
+    CHECK(canopy_done(arg));
+    runs++;
+}
+
+static void arms_async(void)
+{
+    CHECK(canopy_after_func_async(child, &record, counts_elsewhere, child) == 0);
+}
+
+static void arms_async_and_joins(void)
+{
+    arms_async();
+    CHECK(canopy_wait(child, CANOPY_NEVER));
+    joins();
+    CHECK(runs == 1);
+}
+
+CLOCK_SCENARIO(after_func_async_beside_cancel)
+{
+    make();
+    beside(arms_async_and_joins, cancels_both, NULL);
+    CHECK(runs == 1);
+    end();
+}
+
+static void arms_async_and_drops(void)
+{
+    arms_async();
+    stopped = canopy_callback_drop(&record);
+    memset(&record, 0xa5, sizeof record);
+    CHECK(runs + stopped == 1);
+}
+
+CLOCK_SCENARIO(after_func_async_and_drop_beside_cancel)
+{
+    make();
+    beside(arms_async_and_drops, cancels_both, NULL);
+    CHECK(runs + stopped == 1);
+    end();
+}
+
 /* ------------------------------------------------------------------ taken back */
 
 /* Whichever of two runs first stays inside until the other was taken back elsewhere. */

@@ -106,6 +106,32 @@ TEST(threads_refused_at_each_start)
     refuse_in_turn(FAULT_THREAD, (const int[]){EAGAIN, 0}, 6);
 }
 
+static int add_without_threads(void *unused)
+{
+    (void)unused;
+    canopy_callback callback;
+    atomic_uint runs = 0;
+    canopy_ctx *ctx = canopy_with_cancel(canopy_background());
+    fault_plan(FAULT_THREAD, 1, 0);
+    assert_int_equal(canopy_after_func_async(ctx, &callback, count_call, &runs), -EAGAIN);
+    assert_false(canopy_callback_stop(&callback));
+    assert_int_equal(canopy_callback_join(&callback), 0);
+    canopy_cancel(ctx);
+    assert_int_equal(canopy_after_func_async(ctx, &callback, count_call, &runs), -EAGAIN);
+    fault_lift_all();
+    assert_int_equal(atomic_load(&runs), 0);
+    assert_int_equal(canopy_after_func_async(ctx, &callback, count_call, &runs), 0);
+    assert_int_equal(canopy_callback_join(&callback), 0);
+    assert_int_equal(atomic_load(&runs), 1);
+    canopy_end(ctx);
+    return 0;
+}
+
+TEST(thread_refused_for_async_callbacks)
+{
+    assert_int_equal(in_child(add_without_threads, NULL), 0);
+}
+
 TEST(thread_attributes_refused_at_each_start)
 {
     refuse_in_turn(FAULT_ATTRIBUTES, (const int[]){EAGAIN, 0}, 3); /* those of the library */
