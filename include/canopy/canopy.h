@@ -16,7 +16,17 @@
  *    timeouts and durations relative; sums saturate to CANOPY_NEVER.
  *  - Any call may be made from any thread, on a context that the caller keeps
  *    alive. Threads need no registration. Unless said otherwise a call is
- *    lock-free, apart from the memory allocator.
+ *    lock-free, apart from the memory allocator and from a lock of the library's: for a
+ *    moment a thread takes that which has made nothing under this root yet (or many
+ *    other roots ago), and so does who takes memory from the allocator, gives it back,
+ *    or starts a library thread.
+ *  - Calls may be made from destructors of thread-local values. From the last round of
+ *    those (PTHREAD_DESTRUCTOR_ITERATIONS, with glibc the fourth) nothing tells the
+ *    library that the thread is gone: a later thread finds its memory and takes it over,
+ *    and liburcu keeps its record of the thread, 128 bytes.
+ *  - What "never allocates" takes nothing from malloc or a root's hooks. Of each thread
+ *    liburcu keeps a record, which the first call that needs one makes; where there is
+ *    no memory for it a constructor says ENOMEM, and all else goes without.
  *  - No call aborts, prints, or holds a lock while code of the caller runs.
  *  - The library has up to three threads. canopy-reclaim, which gives memory back that
  *    others may have been looking at, starts with the first child of a context that is
@@ -239,7 +249,9 @@ CANOPY_API CANOPY_MUST_USE canopy_ctx *canopy_with_cancel(const canopy_ctx *pare
 
 /*
  * A child that ends with -ETIMEDOUT at `deadline_ns`; at once if that is past. A
- * negative one counts, and is told, as 0.
+ * negative one counts, and is told, as 0. Of all that is due when somebody looks, the
+ * topmost ends, with all below it: so a child that is due a moment before its parent (20
+ * microseconds, say) may report the parent's cause.
  */
 CANOPY_API CANOPY_MUST_USE canopy_ctx *canopy_with_deadline(const canopy_ctx *parent,
                                                             int64_t deadline_ns);
@@ -355,7 +367,8 @@ CANOPY_API const canopy_ctx *canopy_retain(const canopy_ctx *ctx);
  * frees it. Release is not cancel: children stay live and attached. NULL does
  * nothing. Never allocates, never fails. Lock-free, but for the last handle of a
  * parent that has many children still: threads that are just ending one of them
- * are waited for, some instructions each.
+ * are waited for, some instructions each; and on a thread that has made nothing under
+ * this root, which takes the library's lock.
  */
 CANOPY_API void canopy_release(const canopy_ctx *ctx);
 
@@ -375,8 +388,9 @@ static inline void canopy_auto_end(canopy_ctx **ctx)
 /* ---------------------------------------------------------------- observe */
 
 /*
- * The observers take a context, not NULL. They are wait-free and never
- * allocate. Whoever sees done also sees everything that the canceller wrote
+ * The observers take a context, not NULL. They are wait-free and never allocate;
+ * only canopy_deadline and canopy_err_at below a canopy_with_any take a lock, which
+ * the process has one of. Whoever sees done also sees everything that the canceller wrote
  * before it cancelled. err, done, cause_of and value may be called from a
  * signal handler.
  */
@@ -400,7 +414,7 @@ CANOPY_API int canopy_cause_signal(const canopy_cause *cause);
 /*
  * The effective deadline: the earliest of the context's own and its
  * ancestors'. True if there is one; `*deadline_ns` (which may be NULL) receives
- * it, or CANOPY_NEVER. Costs O(depth); below a with_any it may block briefly.
+ * it, or CANOPY_NEVER. Costs O(depth); below a with_any it takes a lock meanwhile.
  */
 CANOPY_API CANOPY_NONNULL bool canopy_deadline(const canopy_ctx *ctx, int64_t *deadline_ns);
 
@@ -456,7 +470,10 @@ CANOPY_API int canopy_wait_any(const canopy_ctx *const ctxs[], size_t n, int64_t
 CANOPY_API CANOPY_NONNULL int canopy_sleep(const canopy_ctx *ctx, int64_t duration_ns);
 
 /*
- * An eventfd that is readable once `ctx` is done: poll it, never read it.
+ * An eventfd that is readable once `ctx` is done: poll it, never read it. It is so when
+ * the cancel that ended `ctx` has returned, in each callback that this cancel runs, and
+ * when this call returns on a context that is done; a thread that has seen done in
+ * another way may find it unreadable for a moment.
  * Non-blocking, close-on-exec, the same on each call; owned by the context and
  * closed with its last reference. Value layers share their ancestor's; what can
  * never be done shares one that never becomes readable. -EMFILE, -ENFILE,
@@ -473,6 +490,13 @@ CANOPY_API CANOPY_NONNULL int canopy_done_fd(const canopy_ctx *ctx);
 CANOPY_API int canopy_wait_idle(const canopy_ctx *ctx, int64_t until_ns);
 
 /* -------------------------------------------------------------- callbacks */
+
+/*
+ * A callback returns, or ends its thread: by pthread_exit, or as the thread is cancelled.
+ * Then its record is done, and what was to run behind it runs on the way out; the library's
+ * own thread does not end, but goes on, a frame of stack deeper each time. To leave a
+ * callback by longjmp or by an exception is undefined.
+ */
 
 /*
  * A callback's record, placed by the caller, who keeps it in place until stop

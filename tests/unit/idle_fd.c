@@ -45,6 +45,63 @@ TEST(p35_an_fd_asked_for_before_becomes_readable_with_done)
     canopy_end(top);
 }
 
+/* ------------------------------------- when it is readable, for whom has seen what */
+
+struct reader {
+    const canopy_ctx *ctx;
+    int fd;
+    unsigned readable;
+};
+
+static void read_in_callback(void *arg)
+{
+    struct reader *reader = arg;
+    reader->readable += fd_readable(reader->fd, 0);
+}
+
+TEST(p35_it_is_readable_in_callbacks_and_when_the_cancel_has_returned)
+{
+    enum { levels = 8 };
+    canopy_ctx *chain[levels];
+    canopy_callback callbacks[levels];
+    struct reader readers[levels];
+    for (size_t i = 0; i < levels; i++) {
+        chain[i] = canopy_with_cancel(i ? chain[i - 1] : canopy_background());
+        readers[i] = (struct reader){chain[i], canopy_done_fd(chain[i]), 0};
+    }
+    for (size_t i = 0; i < levels; i++) /* each looks at another one's */
+        assert_int_equal(
+            canopy_after_func(chain[i], &callbacks[i], read_in_callback, &readers[levels - 1 - i]),
+            0);
+    assert_true(canopy_cancel(chain[0]));
+    for (size_t i = 0; i < levels; i++) {
+        assert_int_equal(readers[i].readable, 1);
+        assert_true(fd_readable(readers[i].fd, 0));
+    }
+    for (size_t i = levels; i-- > 0;)
+        canopy_end(chain[i]);
+}
+
+/* The canceller may be between the mark and the write: who asks again need not wait for it. */
+TEST(p35_it_is_readable_for_who_asks_again_after_done)
+{
+    for (unsigned round = 0; round < SCALED(3000, 300); round++) {
+        struct race race = {.meeting.parties = 2};
+        struct thread thread;
+        race.ctx = canopy_with_cancel(canopy_background());
+        int fd = canopy_done_fd(race.ctx);
+        assert_false(fd_readable(fd, 0));
+        thread_start(&thread, race_cancel, &race);
+        meet(&race.meeting);
+        while (!canopy_done(race.ctx))
+            continue;
+        assert_int_equal(canopy_done_fd(race.ctx), fd);
+        assert_true(fd_readable(fd, 0));
+        thread_join(&thread);
+        canopy_end(race.ctx);
+    }
+}
+
 TEST(p35_expiry_wakes_who_polls)
 {
     int64_t deadline_ns = now_ns() + MILLISECONDS(30);
