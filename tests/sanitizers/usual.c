@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #define MILLISECOND INT64_C(1000000)
+#define HOUR        (3600 * 1000 * MILLISECOND)
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static int events;
@@ -40,7 +41,7 @@ static canopy_callback records[4];
 static int derive_and_end(const canopy_ctx *ctx, void *record)
 {
     for (int i = 0; i < 20; i++) {
-        canopy_ctx *child = canopy_with_timeout(ctx, 1000 * MILLISECOND);
+        canopy_ctx *child = canopy_with_timeout(ctx, HOUR);
         if (!child || canopy_after_func(child, record, count, NULL) != 0)
             return -1;
         if (i % 2 == 0)
