@@ -416,6 +416,7 @@ TEST(p40_a_wait_in_the_child_ends_with_an_inherited_deadline)
 {
     struct inherited tree;
     inherited_make(&tree);
+    assert_true(canopy_set_deadline(tree.timed, now_ns() + MILLISECONDS(200)));
     in_child(wait_for_inherited, &tree);
     inherited_end(&tree);
 }
