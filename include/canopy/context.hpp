@@ -628,7 +628,7 @@ namespace detail
 
 /*
  * The place of the caller, for the library's debug build (debug.h), where the source
- * file is compiled with CANOPY_DEBUG. Elsewhere other types stand in the same places,
+ * file is compiled with -DCANOPY_DEBUG. Elsewhere other types stand in the same places,
  * and so other functions have their names: no two source files give one function two
  * bodies.
  */
@@ -979,6 +979,7 @@ context with_signals(detail::parent_ref parent, Iterator first, Iterator last)
 
 /* By the context's address, as == compares. */
 template <> struct std::hash<canopy::context_ref> {
+    /* Of the address. */
     std::size_t operator()(canopy::context_ref ctx) const noexcept
     {
         return std::hash<const canopy_ctx *>{}(ctx.get());
@@ -986,6 +987,7 @@ template <> struct std::hash<canopy::context_ref> {
 };
 /* The same. */
 template <> struct std::hash<canopy::shared_context> {
+    /* Of the address. */
     std::size_t operator()(const canopy::shared_context &ctx) const noexcept
     {
         return std::hash<const canopy_ctx *>{}(ctx.get());
