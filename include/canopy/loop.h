@@ -137,12 +137,13 @@ static inline int canopy_loop_timeout_ms(int64_t timeout_ns)
 }
 
 /*
- * Tells the loop the time and runs what is to be run: ends the contexts under its
- * root that are due at `now_ns` (see canopy_root_advance: time that goes backwards
- * stands still), then runs the callbacks that are due on the loop, oldest first: of
- * contexts that one run ends, in the order of the deadlines that ended them. Those that become due by these callbacks wait for the next run, so a run always
- * ends. How many callbacks of the loop ran, or -EDEADLK from a callback of the loop.
- * On the loop's thread.
+ * Tells the loop the time and runs what is to be run: ends the contexts under its root
+ * that are due at `now_ns` (see canopy_root_advance: time that goes backwards stands
+ * still), then runs the callbacks that are due on the loop, oldest first: of contexts
+ * that one run ends, in the order of the deadlines that ended them. Those that become
+ * due by these callbacks wait for the next run, so a run always ends. How many
+ * callbacks of the loop ran, or -EDEADLK from a callback of the loop. On the loop's
+ * thread.
  */
 CANOPY_API int canopy_loop_run(canopy_loop *loop, int64_t now_ns);
 
