@@ -16,9 +16,12 @@ struct bucket {
 
 /* Zeroed, as PTHREAD_MUTEX_INITIALIZER is. */
 static struct bucket buckets[1U << BUCKETS_LOG2];
+static struct bucket any; /* of PARK_ANY */
 
-static struct bucket *bucket_of(uintptr_t key)
+static inline struct bucket *bucket_of(uintptr_t key)
 {
+    if (key == PARK_ANY)
+        return &any;
     uint64_t mixed = (uint64_t)key / CACHE_LINE * UINT64_C(0x9e3779b97f4a7c15);
     return &buckets[mixed >> (64 - BUCKETS_LOG2)];
 }
@@ -106,11 +109,8 @@ static unsigned tell(struct bucket *bucket, uintptr_t key, const void *asleep[WA
     return n;
 }
 
-static void wake(uintptr_t key)
+static __attribute__((noinline)) void wake_all(struct bucket *bucket, uintptr_t key)
 {
-    struct bucket *bucket = bucket_of(key);
-    if (likely(word_load_seq_cst(&bucket->first) == 0)) /* C6c */
-        return;
     const void *asleep[WAKES];
     unsigned n;
     do {
@@ -120,10 +120,16 @@ static void wake(uintptr_t key)
     } while (n == WAKES);
 }
 
+static inline void wake(struct bucket *bucket, uintptr_t key)
+{
+    if (unlikely(word_load_seq_cst(&bucket->first) != 0)) /* C6c */
+        wake_all(bucket, key);
+}
+
 void park_wake(uintptr_t key)
 {
-    wake(key);
-    wake(PARK_ANY);
+    wake(bucket_of(key), key);
+    wake(&any, PARK_ANY);
 }
 
 void park_sleep(atomic_u32 *word, int64_t until_ns)
@@ -135,4 +141,5 @@ void park_sleep(atomic_u32 *word, int64_t until_ns)
 void park_fork_child(void)
 {
     memset(buckets, 0, sizeof buckets);
+    memset(&any, 0, sizeof any);
 }
