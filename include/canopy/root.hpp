@@ -17,9 +17,8 @@ namespace canopy
 /* What a root is made of: canopy_config with its size filled in, and the rest zero. */
 struct config : canopy_config {
     /* All defaults. */
-    constexpr config() noexcept : canopy_config{}
+    constexpr config() noexcept : canopy_config(defaults())
     {
-        size = sizeof(canopy_config);
     }
 
     /* With a clock that the host drives (root::advance, or a loop), from `start` on. */
@@ -28,6 +27,14 @@ struct config : canopy_config {
         config made;
         made.clock = CANOPY_CLOCK_HOST;
         made.now_ns = start.ns();
+        return made;
+    }
+
+  private:
+    static constexpr canopy_config defaults() noexcept
+    {
+        canopy_config made{};
+        made.size = sizeof made;
         return made;
     }
 };

@@ -85,6 +85,7 @@ TEST(cpp_wait_any_of_many_and_of_none)
 TEST(cpp_with_any_takes_whatever_has_contexts)
 {
     std::vector<context> owned;
+    owned.reserve(100);
     for (int i = 0; i < 100; i++)
         owned.push_back(canopy::with_cancel(background()));
     const std::array<context_ref, 2> borrowed{owned[1], owned[99]};

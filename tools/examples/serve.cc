@@ -64,8 +64,8 @@ inline constexpr canopy::cause failed{1, "a part has failed"};
 void stop_together()
 {
     std::vector<canopy::context> parts;
-    for (int i = 0; i < 2; i++)
-        parts.push_back(canopy::with_cancel(canopy::background()));
+    parts.push_back(canopy::with_cancel(canopy::background()));
+    parts.push_back(canopy::with_cancel(canopy::background()));
     canopy::shared_owner watchdog{parts[1]}; /* may cancel; its end does not */
     canopy::context either = canopy::with_any(parts);
     std::puts("watchdog: stops it");
