@@ -240,7 +240,7 @@ int in_child(int (*body)(void *arg), void *arg)
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
-        alarm(40); /* alarms are not inherited */
+        alarm(CHILD_TIMEOUT_S); /* alarms are not inherited */
         _exit(body(arg));
     }
     int status;

@@ -159,16 +159,20 @@ TEST(worker_starved_delays_callbacks_only)
     assert_true(canopy_wait(sentinel, now_ns() + SOON));
     fault_hold(FAULT_WORKER);
     family_open(&family, fixture.root, soon_ns());
+    canopy_callback taken_back;
+    atomic_uint taken_runs = 0;
+    assert_int_equal(canopy_after_func(family.child, &taken_back, count_call, &taken_runs), 0);
     int fd = canopy_done_fd(family.child);
     assert_true(canopy_wait(family.child, now_ns() + SOON));
     assert_true(fd_readable(fd, 20000));
     pause_ns(MILLISECONDS(starved_ms / 4));
     assert_int_equal(atomic_load(&family.runs), 0);
-    /* It is bound to run: stop says so at once. */
-    assert_false(canopy_callback_stop(&family.callback));
+    /* What has not begun to run is taken back at once. */
+    assert_true(canopy_callback_stop(&taken_back));
     fault_let_go(FAULT_WORKER);
     assert_int_equal(canopy_callback_join(&family.callback), 0);
     assert_int_equal(atomic_load(&family.runs), 1);
+    assert_int_equal(atomic_load(&taken_runs), 0);
     assert_fate(&family, LEFT_ALONE);
     family_close(&family);
     canopy_end(sentinel);

@@ -88,6 +88,9 @@ void test_register(struct test_case *test);
  */
 #define SOON SECONDS(60)
 
+/* For alarm() in a process that a test has forked, which hangs: less than the test's own. */
+#define CHILD_TIMEOUT_S 500
+
 int64_t now_ns(void);
 void pause_ns(int64_t duration_ns);
 

@@ -234,7 +234,7 @@ TEST(p18_a_deadline_armed_at_the_moment_of_anothers_expiry_is_not_lost)
         for (int i = round % 32; i > 0; i--)
             atomic_signal_fence(memory_order_seq_cst);
         canopy_set_deadline(second, now_ns() + MICROSECONDS(200)); /* false if it ends meanwhile */
-        assert_true(eventually(canopy_done(second), SOON)); /* a wait would end it itself */
+        assert_true(eventually(canopy_done(second), SOON));        /* a wait would end it itself */
         canopy_release(first);
         canopy_release(second);
     }

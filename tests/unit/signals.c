@@ -398,7 +398,7 @@ static int in_child(void (*body)(void))
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
-        alarm(60);
+        alarm(CHILD_TIMEOUT_S);
         body();
         _exit(0);
     }
