@@ -60,7 +60,8 @@ expect(${DIRECTORY}/system "${static}" --libs --static)
 set(root ${DIRECTORY}/absolute)
 set(BUILD ${DIRECTORY}/build)
 execute_process(COMMAND ${CMAKE_COMMAND} -G ${GENERATOR} -S ${SOURCE} -B ${BUILD} ${TOOLCHAIN}
-  -DBUILD_TESTING=OFF -DCMAKE_INSTALL_LIBDIR=${root}/libraries
+  -DBUILD_TESTING=OFF -DCMAKE_INSTALL_PREFIX=${root} # else CMake minds what lies in our tree
+  -DCMAKE_INSTALL_LIBDIR=${root}/libraries
   -DCMAKE_INSTALL_INCLUDEDIR=${root}/headers OUTPUT_QUIET COMMAND_ERROR_IS_FATAL ANY)
 execute_process(COMMAND ${CMAKE_COMMAND} --build ${BUILD} --config ${CONFIG}
   OUTPUT_QUIET COMMAND_ERROR_IS_FATAL ANY)

@@ -310,7 +310,8 @@ TEST(nobody_waits_for_a_thread_of_the_library_to_begin)
     canopy_ctx *child = canopy_with_cancel(parent);
     canopy_ctx *timed = canopy_with_timeout(child, MILLISECONDS(1));
     canopy_ctx *signalled = canopy_with_signals(child, &number, 1);
-    assert_true(timed && signalled);
+    assert_non_null(timed);
+    assert_non_null(signalled);
     assert_int_equal(canopy_after_func(timed, &callback, count_call, &runs), 0);
     thread_start(&other, make_first_context, &made);
     thread_join(&other);

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #define MILLISECOND INT64_C(1000000)
-#define HOUR        (3600 * 1000 * MILLISECOND)
+#define HOUR        (INT64_C(3600) * 1000 * MILLISECOND)
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static int events;
