@@ -39,6 +39,7 @@ static struct bucket *enter(struct parked *record, uintptr_t key, atomic_u32 *wo
     record->key = key;
     record->word = word;
     record->previous = NULL;
+    record->fork_generation = u32_load_relaxed(&fork_generation);
     pthread_mutex_lock(&bucket->lock);
     record->next = bucket_first(bucket);
     if (record->next)
@@ -51,6 +52,8 @@ static struct bucket *leave(struct parked *record)
 {
     struct bucket *bucket = bucket_of(record->key);
     pthread_mutex_lock(&bucket->lock);
+    if (unlikely(record->fork_generation != u32_load_relaxed(&fork_generation)))
+        return bucket;
     if (record->next)
         record->next->previous = record->previous;
     if (record->previous)

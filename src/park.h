@@ -33,6 +33,7 @@ struct parked {
     struct parked *previous;
     uintptr_t key;
     atomic_u32 *word;
+    uint32_t fork_generation;
 };
 
 /* The key of who waits for more contexts than it has records for. */
@@ -55,7 +56,10 @@ void park_sleep(atomic_u32 *word, int64_t until_ns);
 void park_flag(struct parked *record, atomic_u64 *flags, uint64_t flag);
 void unpark_flag(struct parked *record, atomic_u64 *flags, uint64_t flag);
 
-/* Whoever was parked is in the parent process. */
+/*
+ * Whoever was parked is in the parent process. A thread that forks while it is parked (in a
+ * handler of a signal, or a callback that it runs) is in no bucket of its child's.
+ */
 void park_fork_child(void);
 
 #endif
