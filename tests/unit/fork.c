@@ -28,7 +28,7 @@ const char *__tsan_default_options(void)
 
 static pid_t child_start(void (*body)(void *arg), void *arg)
 {
-    pid_t child = fork();
+    pid_t child = fork_settled();
     assert_true(child >= 0);
     if (child == 0) {
         alarm(30); /* alarms are not inherited */
