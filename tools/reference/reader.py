@@ -108,7 +108,8 @@ class Header:
                 yield from self._public(cursor, path, inner)
             is_tag = kind in ("STRUCT_DECL", "UNION_DECL", "ENUM_DECL")
             if kind not in KINDS or (is_tag and cursor.spelling in aliases) or \
-                    self._is_guard(cursor) or self._is_repeated(cursor):
+                    self._is_guard(cursor) or self._is_repeated(cursor) or \
+                    cursor.spelling.startswith("<deduction guide"):  # nobody names one
                 continue
             yield self._name(cursor, scope), cursor.extent.end.line
 
