@@ -50,8 +50,18 @@ class direct_record
             canopy_callback_drop(record_);
     }
 
-  private:
+  protected:
     canopy_callback record_[1]; /* not initialised, which nobody asks of an array */
+};
+
+/* On the library's worker thread, in any case. */
+class async_record : public direct_record
+{
+  public:
+    int add(void (*fn)(void *), void *arg, lasting_ref ctx)
+    {
+        return canopy_after_func_async(ctx.get(), record_, fn, arg);
+    }
 };
 
 /* A callable in place, registered from here to its end. */
@@ -206,7 +216,30 @@ class [[nodiscard]] callback : public detail::fixed_callback<detail::direct_reco
 template <class Handle, class F> callback(Handle &&, F) -> callback<F>;
 
 /*
- * The same for callables of any type, one after the other: for members of classes. Only
+ * The same on the library's worker thread, in any case: never on who constructs it, nor on
+ * who cancels (canopy_after_func_async). error() may also give -EAGAIN: that thread cannot
+ * be had.
+ */
+template <class F>
+class [[nodiscard]] async_callback : public detail::fixed_callback<detail::async_record, F>
+{
+  public:
+    using callback_type = F;
+
+    /* Makes the callable of `args` and registers it; error() tells how that went. */
+    template <class... Args, std::enable_if_t<detail::is_made_of<F, Args...>(), int> = 0>
+    [[nodiscard]] explicit async_callback(lasting_ref ctx, Args &&...args) noexcept(
+        std::is_reference_v<F> || std::is_nothrow_constructible_v<F, Args...>)
+        : detail::fixed_callback<detail::async_record, F>{ctx, std::forward<Args>(args)...}
+    {
+    }
+};
+
+/* With a callable that it keeps: a copy of what it is given. */
+template <class Handle, class F> async_callback(Handle &&, F) -> async_callback<F>;
+
+/*
+ * Callables of any type, one after the other, run as callback's: for members of classes. Only
  * one of more than 48 bytes, or aligned to more than std::max_align_t, is allocated.
  * stop() and join() are as above; clear() takes the callable back and destroys it, as the
  * end of the object does.

@@ -5,6 +5,7 @@
 #include <canopy/canopy.hpp>
 
 #include <array>
+#include <atomic>
 #include <cstdlib>
 #include <memory>
 #include <new>
@@ -57,6 +58,26 @@ REPLACES void operator delete(void *memory, std::size_t) noexcept
 }
 
 /* ------------------------------------------------------------ run or stopped */
+
+TEST(cpp_async_callbacks_run_neither_on_who_adds_nor_on_who_cancels)
+{
+    context ctx = canopy::with_cancel(background()), done = canopy::with_cancel(background());
+    std::atomic<int> here{0}, elsewhere{0};
+    const std::thread::id self = std::this_thread::get_id();
+    auto where = [&] { std::this_thread::get_id() == self ? here++ : elsewhere++; };
+    done.cancel();
+    canopy::async_callback at_once{done, where};
+    canopy::async_callback later{ctx, where};
+    assert_true(at_once && later);
+    ctx.cancel();
+    assert_int_equal(at_once.join(), 0);
+    assert_int_equal(later.join(), 0);
+    assert_int_equal(here.load(), 0);
+    assert_int_equal(elsewhere.load(), 2);
+    const context none{};
+    canopy::async_callback nowhere{none, where};
+    assert_int_equal(nowhere.error(), -EINVAL);
+}
 
 TEST(cpp_callbacks_run_once_when_the_context_ends)
 {

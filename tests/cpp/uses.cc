@@ -170,10 +170,11 @@ int call_back(canopy::context_ref ctx, canopy::loop &loop)
 {
     int runs = 0;
     canopy::callback callback{ctx, [&runs] { runs++; }};
+    canopy::async_callback apart{ctx, [&runs] { runs++; }};
     canopy::loop_callback on_loop{ctx, loop, [&runs] { return runs++; }};
     canopy::any_callback any;
     canopy::any_loop_callback any_on_loop;
-    if (!callback || any.start(ctx, [&runs] { runs++; }) != 0 || any.stop())
+    if (!callback || !apart.stop() || any.start(ctx, [&runs] { runs++; }) != 0 || any.stop())
         any.clear();
     if (!on_loop || any_on_loop.start(ctx, loop, [&runs] { runs++; }) != 0 || any_on_loop.stop())
         any_on_loop.clear();
