@@ -224,7 +224,7 @@ template <class F>
 class [[nodiscard]] async_callback : public detail::fixed_callback<detail::async_record, F>
 {
   public:
-    using callback_type = F;
+    using callback_type = F; /* as std::stop_callback has it */
 
     /* Makes the callable of `args` and registers it; error() tells how that went. */
     template <class... Args, std::enable_if_t<detail::is_made_of<F, Args...>(), int> = 0>
