@@ -103,13 +103,17 @@ static canopy_loop_callback *node_callback(struct handoff_node *node)
                                             offsetof(canopy_loop_callback, canopy_record));
 }
 
-static void collect(struct canopy_loop_state *loop)
+static void ready_add_all(struct canopy_loop_state *loop, struct handoff_node *node)
 {
-    struct handoff_node *node = inbox_open(&loop->inbox);
     for (struct handoff_node *next; node; node = next) {
         next = handoff_next(node);
         ready_add(loop, node_callback(node));
     }
+}
+
+static void collect(struct canopy_loop_state *loop)
+{
+    ready_add_all(loop, inbox_open(&loop->inbox));
 }
 
 /* --------------------------------------------------------------- open and close */
@@ -159,10 +163,7 @@ static struct handoff kept;
 static struct handoff_node *drain(struct canopy_loop_state *loop)
 {
     struct handoff_node *list = NULL, **at = &list;
-    for (struct handoff_node *node = inbox_abandon(&loop->inbox), *next; node; node = next) {
-        next = handoff_next(node);
-        ready_add(loop, node_callback(node));
-    }
+    ready_add_all(loop, inbox_abandon(&loop->inbox));
     while (loop->ready_count) {
         canopy_loop_callback *cb = loop->ready.canopy_next;
         if (loop->turn && cb == &loop->turn->end)
@@ -361,7 +362,7 @@ bool canopy_loop_callback_stop(canopy_loop_callback *cb)
     if (inbox_is_abandoned(&loop->inbox)) {
         /* Who claimed it has still to find that out, and ends it then: records_leave. */
         while (u64_load_relaxed(record_runner(record)) == thread_self() &&
-               (u32_load_acquire(record_state(record)) & RECORD_PHASE) != RECORD_DONE)
+               record_phase(record) != RECORD_DONE)
             pause_ns(1000);
         return false;
     }
