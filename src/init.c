@@ -75,8 +75,8 @@ static int handle_fork(void)
  */
 __attribute__((constructor(101))) static void load(void)
 {
-    void *volatile first = (malloc)(1);
-    (free)(first);
+    void *(*volatile allocate)(size_t) = (malloc);
+    (free)(allocate(1));
     threads_init();
     handle_fork(); /* or with the first use, which can say that it fails */
 }
