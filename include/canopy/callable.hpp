@@ -20,7 +20,8 @@ namespace detail
 /* Whether what is kept as an F can be called, as an rvalue or else as it lies there. */
 template <class F, class... Args>
 inline constexpr bool is_called =
-    std::is_invocable_v<F, Args...> || std::is_invocable_v<std::add_lvalue_reference_t<F>, Args...>;
+    std::disjunction_v<std::is_invocable<F, Args...>,
+                       std::is_invocable<std::add_lvalue_reference_t<F>, Args...>>;
 
 /* Calls it, once: as an rvalue if it can be, as std::stop_callback does. */
 template <class F, class... Args>

@@ -103,6 +103,7 @@ template <class Record, class F> class fixed_callback
                             Args &&...args) noexcept(std::is_reference_v<F> ||
                                                      std::is_nothrow_constructible_v<F, Args...>)
         : record_(), fn_(std::forward<Args>(args)...),
+          // NOLINTNEXTLINE(bugprone-use-after-move): what is kept in fn_, add does not take
           error_(add(where, std::forward<Args>(args)...))
     {
     }

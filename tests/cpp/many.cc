@@ -40,6 +40,7 @@ template <class T> struct view {
 std::vector<context> with_last_one_done(std::size_t n)
 {
     std::vector<context> made;
+    made.reserve(n);
     for (std::size_t i = 0; i < n; i++)
         made.push_back(canopy::with_cancel(background()));
     made.back().cancel();

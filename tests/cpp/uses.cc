@@ -130,10 +130,10 @@ int root(canopy::moment start)
     canopy::loop loop{other};
     other = std::move(root);
     if (other.advance(start) || other.advance(start + 1s, &next) || next == canopy::never)
-        canopy::root{}.cancel();
+        canopy_cancel(canopy::root{}.release());
     if (other.usage().contexts > 10)
         return 1;
-    return observe(other) + other.close(canopy::never) + (root.release() == nullptr);
+    return observe(other) + other.close(canopy::never);
 }
 
 int derive(canopy::context_ref parent)
@@ -157,7 +157,8 @@ int derive(canopy::context_ref parent)
     canopy::context apart = canopy::without_cancel(owned);
     canopy::context any = canopy::with_any(timed[0], timed[1], canopy::background());
     canopy::context signalled = canopy::with_signals(canopy::todo(), {1, 2});
-    canopy::shared_context kept{named}, adopted{std::move(any)}, copied = kept;
+    canopy::shared_context kept{named}, adopted{std::move(any)}, copied;
+    copied = kept;
     timed[0].set_deadline(canopy::never);
     timed[0].set_timeout(1s);
     if (timed[1].cancel() || timed[2].cancel(closed) || timed[3].try_reset())
@@ -199,7 +200,7 @@ int run(canopy::context_ref parent)
 #if defined(__cpp_lib_jthread)
 bool stop(canopy::context_ref parent, std::stop_token token)
 {
-    auto ctx = canopy::with_stop_token(parent, token);
+    auto ctx = canopy::with_stop_token(parent, std::move(token));
     canopy::stop_source_for source{ctx};
     if (!ctx || !source || source.error() || ctx.cancel() || ctx.cancel(closed))
         return ctx.cause_of() == &canopy::stop_requested;
