@@ -94,7 +94,8 @@ typedef struct canopy_ctx canopy_ctx;
 /*
  * Why a context ended. Identity is the address, as with Go's sentinel errors:
  * compare pointers. A cause handed to canopy is not copied; it must outlive
- * every context that may report it (static is the normal case).
+ * every context that may report it (one defined in a source file is the normal case;
+ * in a header it is declared extern, since static would make one for each source).
  */
 typedef struct canopy_cause {
     int code;         /* the reason as a number; the defaults use -ECANCELED, -ETIMEDOUT */
@@ -103,7 +104,11 @@ typedef struct canopy_cause {
     int line;         /* the line in `file`, or 0 */
 } canopy_cause;
 
-/* What a value is bound to. Identity is the address: define keys static. */
+/*
+ * What a value is bound to. Identity is the address: a key is defined in one source
+ * file, static where that alone uses it, else declared extern in a header. Static in a
+ * header it is another key in each source, and a look with another one finds nothing.
+ */
 typedef struct canopy_key {
     const char *name; /* for people */
     void (*destroy)(
