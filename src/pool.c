@@ -44,10 +44,8 @@ __thread struct heap *tls_heap __attribute__((tls_model("initial-exec")));
 void (*pool_construct_ctx)(void *object);
 void (*pool_forget_ctx)(void *object);
 
-/* Heaps in other domains than the default one, a few remembered by the domain's id. */
-#define TLS_ENTRIES 4
-static __thread struct heap_entry tls_entries[TLS_ENTRIES]
-    __attribute__((tls_model("initial-exec")));
+/* The thread's heaps in other domains than the default one, by the domain's id. */
+static __thread struct table *tls_heaps __attribute__((tls_model("initial-exec")));
 __thread struct heap_entry tls_recent __attribute__((tls_model("initial-exec")));
 
 static pthread_key_t exit_key;
@@ -270,125 +268,178 @@ void pool_free_any(void *memory)
 /* --------------------------------------------------------------------- heaps */
 
 /*
- * A thread whose last destructors ran after ours leaves its heap owned. Nobody
- * is told, but the kernel knows: the thread id is gone.
+ * A thread has the heaps that it finds: the default domain's in tls_heap, others in a
+ * table of its own. It looks without a lock, and what it does not find it has not. What
+ * changes there and in a domain's lists is changed under library_lock:
+ *
+ *     (new) ──heap_own──► owned ──its thread ends──► orphan ──heap_own──► owned ...
+ *                           └──(left behind)───────────────────heap_own──► owned ...
+ *
+ *   A thread puts its own heaps in, and as it ends makes orphans of those that are in its
+ *   table, whatever other domains there are. Who frees a domain erases its heaps from the
+ *   tables of all threads: that of an entry for whose domain none of them can ask, which
+ *   is why a look needs no order with it (table.h).
+ *
+ *   Left behind is a heap that was got when our destructor had run for the last time, or
+ *   where there is no key for one. Nobody is told, but the kernel knows: the thread id is
+ *   gone. Every new heap asks for a few others, in turn, so that each is asked for in the
+ *   end, and a thread's first context costs the same among any number of them.
  */
-static bool owner_is_gone(const struct heap *heap)
+#define HEAPS_ASKED 4
+
+static void heaps_free(struct table *heaps)
 {
-    pid_t tid = (pid_t)u32_load_relaxed(&heap->owner_tid);
-    return syscall(SYS_tgkill, getpid(), tid, 0) != 0 && errno == ESRCH;
+    if (heaps)
+        domain_release(&default_domain, heaps, CACHE_LINE, table_size_bytes(heaps));
 }
 
-static struct heap *heap_find(struct domain *domain, bool dead_owners)
+/* Sees that the calling thread's table has room for one more. False: no memory. */
+static bool heaps_reserve(void)
 {
-    for (struct heap *heap = domain->heaps; heap; heap = heap->next) {
-        uint64_t owner = u64_load_relaxed(&heap->owner);
-        if (owner == 0 || (dead_owners && owner_is_gone(heap)))
-            return heap;
-    }
-    return NULL;
+    if (table_has_room(tls_heaps))
+        return true;
+    pthread_mutex_lock(&library_lock);
+    size_t bytes = table_bytes(tls_heaps ? tls_heaps->values : 0);
+    pthread_mutex_unlock(&library_lock);
+    struct table *heaps = domain_allocate(&default_domain, CACHE_LINE, bytes);
+    if (!heaps)
+        return false;
+    table_init(heaps, bytes);
+    struct table *before = tls_heaps;
+    pthread_mutex_lock(&library_lock);
+    table_copy(heaps, before);
+    for (uint32_t i = 0; i <= heaps->mask; i++)
+        if (heaps->entries[i].value)
+            ((struct heap *)heaps->entries[i].value)->holder = heaps;
+    pthread_mutex_unlock(&library_lock);
+    tls_heaps = heaps;
+    heaps_free(before);
+    return true;
 }
 
-static struct heap *heap_owned(struct domain *domain)
-{
-    for (struct heap *heap = domain->heaps; heap; heap = heap->next)
-        if (u64_load_relaxed(&heap->owner) == thread_self() &&
-            u32_load_relaxed(&heap->owner_tid) == (uint32_t)gettid())
-            return heap;
-    return NULL;
-}
-
+/* The calling thread has it from now on. Under library_lock. */
 static void heap_own(struct heap *heap)
 {
-    u32_store_relaxed(&heap->owner_tid, (uint32_t)gettid());
-    u64_store_relaxed(&heap->owner, thread_self());
-}
-
-static void heap_remember(struct domain *domain, struct heap *heap)
-{
-    if (domain == &default_domain) {
+    heap->owner_tid = gettid();
+    if (heap->domain == &default_domain) {
         tls_heap = heap;
-    } else {
-        tls_recent = (struct heap_entry){domain->id, heap};
-        tls_entries[domain->id % TLS_ENTRIES] = tls_recent;
+        return;
     }
-    if (exit_key_made)
-        pthread_setspecific(exit_key, &thread_marker);
+    heap->holder = tls_heaps;
+    table_put(tls_heaps, heap->domain_id, heap);
+    tls_recent = (struct heap_entry){heap->domain_id, heap};
 }
 
-static struct heap *heap_remembered(const struct domain *domain)
+/* Its thread is to find it no more: the table, if that was the last in it. Under library_lock. */
+static struct table *heap_disown(struct heap *heap)
 {
-    if (domain == &default_domain)
-        return tls_heap;
-    const struct heap_entry *entry = &tls_entries[domain->id % TLS_ENTRIES];
-    if (entry->domain_id != domain->id)
+    struct table *holder = heap->holder;
+    heap->holder = NULL;
+    if (!holder)
         return NULL;
-    tls_recent = *entry;
-    return entry->heap;
+    table_erase(holder, heap->domain_id, heap);
+    return holder->values == 0 ? holder : NULL;
 }
 
-struct heap *heap_peek_slow(struct domain *domain)
+/* Under library_lock. */
+static void heap_orphan(struct heap *heap)
 {
-    struct heap *heap = heap_remembered(domain);
-    if (heap)
-        return heap;
+    heap->holder = NULL;
+    heap->next_orphan = heap->domain->orphans;
+    heap->domain->orphans = heap;
+}
+
+/* The calling thread has no heap here: one with its id was another's, who had it before. */
+static bool is_left_behind(const struct heap *heap)
+{
+    return heap->owner_tid == gettid() ||
+           (syscall(SYS_tgkill, getpid(), heap->owner_tid, 0) != 0 && errno == ESRCH);
+}
+
+/* One that was left behind, of a few. Under library_lock. */
+static struct heap *heap_ask(struct domain *domain)
+{
+    struct heap *heap = domain->asked ? domain->asked : domain->heaps;
+    struct heap *found = NULL;
+    for (unsigned i = 0; heap && !found && i < HEAPS_ASKED; i++, heap = heap->next)
+        found = is_left_behind(heap) ? heap : NULL;
+    domain->asked = heap;
+    return found;
+}
+
+/* A heap of a thread that is gone becomes the caller's; NULL: there is none. */
+static struct heap *heap_adopt(struct domain *domain)
+{
+    struct table *left = NULL;
     pthread_mutex_lock(&library_lock);
-    heap = heap_owned(domain);
-    if (!heap && (heap = heap_find(domain, false)))
+    struct heap *heap = domain->orphans;
+    if (heap)
+        domain->orphans = heap->next_orphan;
+    else if ((heap = heap_ask(domain)))
+        left = heap_disown(heap);
+    if (heap)
         heap_own(heap);
     pthread_mutex_unlock(&library_lock);
+    heaps_free(left);
+    return heap;
+}
+
+static struct heap *heap_new(struct domain *domain)
+{
+    struct heap *heap = domain_allocate(domain, CACHE_LINE, sizeof *heap);
+    if (!heap)
+        return NULL;
+    memset(heap, 0, sizeof *heap);
+    heap->domain = domain;
+    heap->domain_id = domain->id;
+    pthread_mutex_lock(&library_lock);
+    heap->next = domain->heaps;
+    domain->heaps = heap;
+    heap_own(heap);
+    pthread_mutex_unlock(&library_lock);
+    return heap;
+}
+
+struct heap *heap_peek_slow(const struct domain *domain)
+{
+    struct heap *heap = table_find(tls_heaps, domain->id);
     if (heap)
-        heap_remember(domain, heap);
+        tls_recent = (struct heap_entry){domain->id, heap};
     return heap;
 }
 
 struct heap *heap_get_slow(struct domain *domain)
 {
-    struct heap *heap = heap_remembered(domain);
-    if (heap)
+    struct heap *heap = heap_peek_slow(domain);
+    if (likely(heap != NULL))
         return heap;
-    if (!rcu_thread_ready())
+    if (!rcu_thread_ready() || library_init() != 0)
         return NULL;
-    heap = heap_peek_slow(domain);
-    if (heap)
-        return heap;
-    if (library_init() != 0)
+    if (domain != &default_domain && !heaps_reserve())
         return NULL;
-    pthread_mutex_lock(&library_lock);
-    heap = heap_find(domain, true);
-    if (heap)
-        heap_own(heap);
-    pthread_mutex_unlock(&library_lock);
-    if (!heap) {
-        heap = domain_allocate(domain, CACHE_LINE, sizeof *heap);
-        if (!heap)
-            return NULL;
-        memset(heap, 0, sizeof *heap);
-        heap->domain = domain;
-        heap->domain_id = domain->id;
-        heap_own(heap);
-        pthread_mutex_lock(&library_lock);
-        heap->next = domain->heaps;
-        domain->heaps = heap;
-        pthread_mutex_unlock(&library_lock);
-    }
-    heap_remember(domain, heap);
+    heap = heap_adopt(domain);
+    if (!heap)
+        heap = heap_new(domain);
+    if (heap && exit_key_made)
+        pthread_setspecific(exit_key, &thread_marker);
     return heap;
 }
 
 static void thread_exit(void *unused)
 {
+    struct table *heaps = tls_heaps;
     (void)unused;
     pthread_mutex_lock(&library_lock);
-    for (struct domain *d = &default_domain; d; d = (struct domain *)word_load_relaxed(&d->next)) {
-        struct heap *heap = heap_owned(d);
-        if (heap)
-            u64_store_relaxed(&heap->owner, 0);
-    }
+    if (tls_heap)
+        heap_orphan(tls_heap);
+    for (uint32_t i = 0; heaps && i <= heaps->mask; i++)
+        if (heaps->entries[i].value)
+            heap_orphan(heaps->entries[i].value);
     pthread_mutex_unlock(&library_lock);
     tls_heap = NULL;
     tls_recent = (struct heap_entry){0};
-    memset(tls_entries, 0, sizeof tls_entries);
+    tls_heaps = NULL;
+    heaps_free(heaps);
 }
 
 /* ------------------------------------------------------------------- domains */
@@ -427,12 +478,24 @@ static void heaps_append(struct heap **list, struct heap *tail)
     *list = tail;
 }
 
+/* Out of its thread's table; that, too, if nobody is left who would free it. */
+static void heap_erase(struct heap *heap)
+{
+    pthread_mutex_lock(&library_lock);
+    struct table *heaps = heap_disown(heap);
+    bool is_left = heaps && heaps != tls_heaps && is_left_behind(heap);
+    pthread_mutex_unlock(&library_lock);
+    if (is_left)
+        heaps_free(heaps);
+}
+
 void domain_free_memory(struct domain *domain)
 {
     shelf_free_all(domain);
     heaps_append(&domain->heaps, domain->inherited_heaps);
     for (struct heap *heap = domain->heaps, *next; heap; heap = next) {
         next = heap->next;
+        heap_erase(heap);
         domain_release(domain, heap, CACHE_LINE, sizeof *heap);
     }
 }
@@ -444,8 +507,13 @@ void pool_fork_child(void)
      * was inherited must never be armed or written again: start from nothing.
      */
     for (struct domain *d = &default_domain; d; d = (struct domain *)word_load_relaxed(&d->next)) {
-        for (struct heap *heap = d->heaps; heap; heap = heap->next)
+        for (struct heap *heap = d->heaps; heap; heap = heap->next) {
             word_store_relaxed(&heap->leaving, 0); /* its thread is gone, wherever it was */
+            struct table *heaps = heap_disown(heap);
+            if (heaps != tls_heaps)
+                heaps_free(heaps);
+        }
+        d->orphans = d->asked = NULL;
         heaps_append(&d->inherited_heaps, d->heaps);
         d->heaps = NULL;
         shelf_reset(d);
@@ -453,12 +521,11 @@ void pool_fork_child(void)
     }
     tls_heap = NULL;
     tls_recent = (struct heap_entry){0};
-    memset(tls_entries, 0, sizeof tls_entries);
 }
 
 void pool_init(void)
 {
     rcu_queue_register(&slab_queue);
-    /* Without a key a heap is found orphaned later, when its thread is gone. */
+    /* Without a key a heap is left behind. */
     exit_key_made = pthread_key_create(&exit_key, thread_exit) == 0;
 }

@@ -24,6 +24,7 @@
 #include "base.h"
 #include "rcu.h"
 #include "shelf.h"
+#include "table.h"
 
 enum object_class {
     CLASS_CTX,   /* struct canopy_ctx, one line; the clock scans these */
@@ -53,7 +54,10 @@ struct domain {
     size_t max_live;
     bool host_clock;
     struct canopy_ctx *root;
-    struct heap *heaps; /* under library_lock */
+    /* Under library_lock, see "heaps" in pool.c: all, those without a thread, who is asked next. */
+    struct heap *heaps;
+    struct heap *orphans;
+    struct heap *asked;
     /* Heaps of before a fork: freed with the domain, no more. */
     struct heap *inherited_heaps;
     atomic_word shelves;        /* of slabs: changed under library_lock, read in read sections */
@@ -118,10 +122,12 @@ struct heap {
     atomic_word leaving;
     uint64_t domain_id;
     struct domain *domain;
-    struct heap *next;      /* of the domain, under library_lock */
     struct stripe *statics; /* children of background and todo, see children.c */
-    atomic_u64 owner;       /* thread_self of the thread, 0 when orphaned */
-    atomic_u32 owner_tid;
+    /* Under library_lock: of the domain; of its orphans; in which the thread finds it. */
+    struct heap *next;
+    struct heap *next_orphan;
+    struct table *holder;
+    pid_t owner_tid;
     uint32_t refills; /* magazines of contexts that ran empty */
     /* Contexts that this heap's thread took out of slabs, less those it gave back; see usage.c. */
     atomic_u64 taken;
@@ -172,9 +178,9 @@ static inline struct heap *heap_get(struct domain *domain)
     return likely(heap != NULL) ? heap : heap_get_slow(domain);
 }
 
-/* The same, without making one: NULL when the thread has none yet and none is orphaned. */
-struct heap *heap_peek_slow(struct domain *domain);
-static inline struct heap *heap_peek(struct domain *domain)
+/* The same, without making or taking over one: NULL when the thread has none. No lock. */
+struct heap *heap_peek_slow(const struct domain *domain);
+static inline struct heap *heap_peek(const struct domain *domain)
 {
     struct heap *heap = heap_at_hand(domain);
     return likely(heap != NULL) ? heap : heap_peek_slow(domain);

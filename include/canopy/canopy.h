@@ -17,9 +17,8 @@
  *  - Any call may be made from any thread, on a context that the caller keeps
  *    alive. Threads need no registration. Unless said otherwise a call is
  *    lock-free, apart from the memory allocator and from a lock of the library's: for a
- *    moment a thread takes that which has made nothing under this root yet (or many
- *    other roots ago), and so does who takes memory from the allocator, gives it back,
- *    or starts a library thread.
+ *    moment a thread takes that which makes its first context under this root, and so
+ *    does who takes memory from the allocator, gives it back, or starts a library thread.
  *  - Calls may be made from destructors of thread-local values. From the last round of
  *    those (PTHREAD_DESTRUCTOR_ITERATIONS, with glibc the fourth) nothing tells the
  *    library that the thread is gone: a later thread finds its memory and takes it over,
