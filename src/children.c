@@ -63,7 +63,7 @@
  *     L3  slot = 0
  *     L4  heap->leaving = 0, at the very end: memory and heap are done with
  *   others:
- *     O3  owner = SHARED or LOOKED       fence_heavy
+ *     O3  owner = SHARED or LOOKED       fence_heavy, where the heap is another thread's
  *     O4  load heap->leaving, then the slot
  *
  *   Either L2 sees O3 (or a tag), and the thread goes the general way, or O4 sees
@@ -521,12 +521,12 @@ void children_open(struct canopy_ctx *parent, uintptr_t mode)
         struct block *block = block_of(row);
         open_ahead(block);
         /* seq_cst: pairs with stripe_own, which then sees why we look. */
-        fence |= u32_load_seq_cst(&block->stripe->owned) != 0;
+        fence |= u32_load_seq_cst(&block->stripe->owned) && !heap_is_own(block->stripe->owner);
         block_open(block, mode);
         row = link_target(word_load_seq_cst(&block->link));
     }
     if (fence)
-        fence_heavy(); /* pairs with the light ones in children.h */
+        domain_fence(ctx_domain(parent)); /* pairs with the light ones in children.h */
 }
 
 /* A slot that is being emptied by plain stores: a few instructions of another thread. */

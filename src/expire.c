@@ -79,6 +79,7 @@ struct line {
 };
 
 struct batch {
+    const struct domain *domain;
     int64_t now_ns;
     struct pass *pass;
     unsigned count;
@@ -123,8 +124,8 @@ static __attribute__((noinline)) void expire_in_order(struct batch *batch)
 
 static void batch_expire(struct batch *batch)
 {
-    if ((batch->flags & SLOT_STRIPED) && fence_is_asymmetric)
-        fence_heavy(); /* pairs with children_leave */
+    if (batch->flags & SLOT_STRIPED)
+        domain_fence(batch->domain); /* pairs with children_leave */
     if (unlikely(batch->is_unordered)) {
         expire_in_order(batch);
     } else {
@@ -268,6 +269,7 @@ static int64_t expire_slab(struct slab *slab, struct batch *batch)
 int64_t expire_domain(struct domain *domain, int64_t now_ns, unsigned *groups, struct pass *pass)
 {
     struct batch batch;
+    batch.domain = domain;
     batch.now_ns = now_ns;
     batch.pass = pass;
     batch_clear(&batch);
@@ -284,8 +286,8 @@ int64_t expire_domain(struct domain *domain, int64_t now_ns, unsigned *groups, s
             due_ns = reset_shelf(shelf, &turn);
         next_ns = least_ns(next_ns, due_ns);
     }
-    if (turn.reset && fence_is_asymmetric)
-        fence_heavy(); /* between D3 and D4 */
+    if (turn.reset)
+        domain_fence(domain); /* between D3 and D4 */
     for (struct slab *slab = turn.reset; slab; slab = slab->reset_next)
         next_ns = least_ns(next_ns, expire_slab(slab, &batch));
     batch_expire(&batch);

@@ -317,9 +317,21 @@ static bool heaps_reserve(void)
     return true;
 }
 
+/* Under library_lock, before the new owner uses it and after the old one did. 0: nobody's. */
+static void heap_set_owner(struct heap *heap, uint64_t owner)
+{
+    struct domain *domain = heap->domain;
+    domain->owned_heaps += (uint64_t)(owner != 0) - (uint64_t)(heap->owner != 0);
+    domain->owners ^= owner ^ heap->owner;
+    heap->owner = owner;
+    uint64_t sole = domain->owned_heaps > 1 ? SOLE_SEVERAL : domain->owners;
+    u64_exchange_seq_cst(&domain->sole, sole); /* F2: pairs with F1 */
+}
+
 /* The calling thread has it from now on. Under library_lock. */
 static void heap_own(struct heap *heap)
 {
+    heap_set_owner(heap, thread_self());
     heap->owner_tid = gettid();
     if (heap->domain == &default_domain) {
         tls_heap = heap;
@@ -344,6 +356,7 @@ static struct table *heap_disown(struct heap *heap)
 /* Under library_lock. */
 static void heap_orphan(struct heap *heap)
 {
+    heap_set_owner(heap, 0);
     heap->holder = NULL;
     heap->next_orphan = heap->domain->orphans;
     heap->domain->orphans = heap;
@@ -442,6 +455,18 @@ static void thread_exit(void *unused)
     heaps_free(heaps);
 }
 
+void domain_leave(struct domain *domain)
+{
+    struct heap *heap = heap_peek(domain);
+    if (!heap)
+        return;
+    pthread_mutex_lock(&library_lock);
+    heap_disown(heap); /* the table stays the calling thread's */
+    heap_orphan(heap);
+    pthread_mutex_unlock(&library_lock);
+    tls_recent = (struct heap_entry){0};
+}
+
 /* ------------------------------------------------------------------- domains */
 
 void domain_add(struct domain *domain)
@@ -516,6 +541,8 @@ void pool_fork_child(void)
         d->orphans = d->asked = NULL;
         heaps_append(&d->inherited_heaps, d->heaps);
         d->heaps = NULL;
+        d->owned_heaps = d->owners = 0;
+        u64_store_relaxed(&d->sole, SOLE_NONE);
         shelf_reset(d);
         u64_store_relaxed(&d->retired, 0); /* rcu_fork_child forgets what was under way */
     }

@@ -58,6 +58,10 @@ struct domain {
     struct heap *heaps;
     struct heap *orphans;
     struct heap *asked;
+    /* How many of them are some thread's, and the exclusive or of those; under library_lock. */
+    uint64_t owned_heaps;
+    uint64_t owners;
+    atomic_u64 sole; /* of the threads that have a heap here, if it is one: see domain_fence */
     /* Heaps of before a fork: freed with the domain, no more. */
     struct heap *inherited_heaps;
     atomic_word shelves;        /* of slabs: changed under library_lock, read in read sections */
@@ -127,6 +131,7 @@ struct heap {
     struct heap *next;
     struct heap *next_orphan;
     struct table *holder;
+    uint64_t owner; /* thread_self of the thread, or 0 */
     pid_t owner_tid;
     uint32_t refills; /* magazines of contexts that ran empty */
     /* Contexts that this heap's thread took out of slabs, less those it gave back; see usage.c. */
@@ -168,6 +173,36 @@ static inline struct heap *heap_at_hand(const struct domain *domain)
 static inline bool heap_is_own(const struct heap *heap)
 {
     return heap == tls_heap || (heap == tls_recent.heap && heap->domain_id == tls_recent.domain_id);
+}
+
+/*
+ * The rare side of an asymmetric pair (base.h) in a domain. What is stored there in a hurry,
+ * deadlines that are armed (D1 in deadline.c) and slots that are taken and left
+ * (children.c), a thread stores by the heap that it has there. So nobody is on the other
+ * side where no thread has one, or the caller alone: its own stores it sees in any case,
+ * and those by heaps that it adopted, or could, came before a hold of library_lock.
+ *
+ *   caller       store what the hot side looks at; F1: load `sole`
+ *   another one  F2: `sole` says that there are several; store in a hurry, look
+ *
+ *   F1 and F2, an exchange, are in one order with what is around them (seq_cst, and loads
+ *   that come after F2 in the hot side's program): either F1 sees F2 and has it fence, or
+ *   all that follows F2 sees what the caller stored.
+ */
+#define SOLE_NONE UINT64_C(0)
+#define SOLE_SEVERAL                                                                               \
+    UINT64_C(1) /* no thread's, as thread_self is an address in a thread's memory */
+
+static inline bool domain_has_others(const struct domain *domain)
+{
+    uint64_t sole = u64_load_seq_cst(&domain->sole); /* F1 */
+    return sole != SOLE_NONE && sole != thread_self();
+}
+
+static inline void domain_fence(const struct domain *domain)
+{
+    if (fence_is_asymmetric && domain_has_others(domain))
+        fence_heavy();
 }
 
 /* The calling thread's heap in a domain. NULL: no memory for one. */
@@ -292,6 +327,12 @@ static inline void domain_let_go(struct domain *domain)
 /* Memory of a domain's, counted. NULL: none. */
 void *domain_allocate(struct domain *domain, size_t align_bytes, size_t size_bytes);
 void domain_release(struct domain *domain, void *memory, size_t align_bytes, size_t size_bytes);
+
+/*
+ * The calling thread's heap there becomes the next one's that asks. For who has made the
+ * root: it may be another's to work with.
+ */
+void domain_leave(struct domain *domain);
 
 /* Makes a domain known, takes it off, gives all its memory back. */
 void domain_add(struct domain *domain);

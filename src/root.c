@@ -57,8 +57,10 @@ canopy_ctx *canopy_root_new(const canopy_config *config)
     i64_store_relaxed(&domain->due_ns, CANOPY_NEVER);
     domain_add(domain);
     domain->root = ctx_alloc(domain, KIND_ROOT);
-    if (domain->root)
+    if (domain->root) {
+        domain_leave(domain);
         return domain->root;
+    }
     domain_remove(domain);
     rcu_wait();
     domain_free_memory(domain);

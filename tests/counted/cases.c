@@ -217,6 +217,9 @@ static void work_callback(struct scene *scene, struct part *part)
     }
 }
 
+/* From one turn to the next, as a server's turns are. */
+#define TURN_NS (SECOND_NS / 1000)
+
 /* A loop of the thread's own, without a clock to drive. */
 static void enter_loop(struct scene *scene, struct part *part)
 {
@@ -246,6 +249,46 @@ static void work_loop(struct scene *scene, struct part *part)
         keep((uintptr_t)canopy_loop_run(&part->loop, 0));
         canopy_release(ctx);
     }
+}
+
+/* A loop of the thread's own that drives a root of its own, and what comes due there in turn. */
+static void enter_turn(struct scene *scene, struct part *part)
+{
+    canopy_config config = {
+        .size = sizeof config, .clock = CANOPY_CLOCK_HOST, .now_ns = scene->now_ns};
+    part->ctx = must(canopy_root_new(&config));
+    part->now_ns = scene->now_ns;
+    if (canopy_loop_init(&part->loop, part->ctx) != 0)
+        must(NULL);
+}
+
+static void before_turn(struct scene *scene, struct part *part)
+{
+    (void)scene;
+    REPEAT part->nodes[i] = must(canopy_with_timeout(part->ctx, (i + 1) * TURN_NS));
+}
+
+static void work_turn(struct scene *scene, struct part *part)
+{
+    (void)scene;
+    REPEAT keep((uintptr_t)canopy_loop_run(&part->loop, part->now_ns += TURN_NS));
+}
+
+static void after_turn(struct scene *scene, struct part *part)
+{
+    (void)scene;
+    REPEAT
+    {
+        must(canopy_done(part->nodes[i]) ? part : NULL);
+        canopy_end(part->nodes[i]);
+    }
+}
+
+static void leave_turn(struct scene *scene, struct part *part)
+{
+    leave_loop(scene, part);
+    if (canopy_wait_idle(part->ctx, CANOPY_NEVER) != 0 || canopy_root_free(part->ctx) != 0)
+        must(NULL);
 }
 
 /* And one that ends before it has to. */
@@ -332,7 +375,7 @@ const struct counted_case counted_cases[] = {
      .work = work_churn},
     {.name = "handover", .parent = UNDER_SHARED, .operations = BATCH / 2, .threads = 2,
      .work = work_handover},
-    {.name = "cancel_wide", .parent = UNDER_SHARED, .operations = CROWD, .fences = 1, .before = before_wide,
+    {.name = "cancel_wide", .parent = UNDER_SHARED, .operations = CROWD, .before = before_wide,
      .work = work_cancel, .after = after_crowd},
     {.name = "cancel_deep", .parent = UNDER_SHARED, .operations = CROWD, .before = before_deep,
      .work = work_cancel, .after = after_crowd},
@@ -347,11 +390,16 @@ const struct counted_case counted_cases[] = {
      .work = work_loop, .leave = leave_loop},
     {.name = "loop_stop", .parent = UNDER_SHARED, .operations = BATCH, .enter = enter_loop,
      .work = work_loop_stop, .leave = leave_loop},
+    {.name = "turn", .parent = UNDER_BACKGROUND, .operations = BATCH, .enter = enter_turn,
+     .before = before_turn, .work = work_turn, .after = after_turn, .leave = leave_turn},
+    {.name = "turns", .parent = UNDER_BACKGROUND, .operations = BATCH, .threads = 2,
+     .enter = enter_turn, .before = before_turn, .work = work_turn, .after = after_turn,
+     .leave = leave_turn},
     {.name = "arm", .parent = UNDER_SHARED, .operations = BATCH, .enter = enter_ctx,
      .work = work_arm, .leave = leave_ctx},
     {.name = "arm_host_clock", .parent = UNDER_HOST_ROOT, .operations = BATCH, .enter = enter_ctx,
      .work = work_arm, .leave = leave_ctx},
-    {.name = "expire", .parent = UNDER_HOST_ROOT, .operations = CROWD, .fences = 5, .before = before_expire,
+    {.name = "expire", .parent = UNDER_HOST_ROOT, .operations = CROWD, .before = before_expire,
      .work = work_expire, .after = after_crowd},
     {.name = "planted", .parent = UNDER_SHARED, .operations = 1, .work = work_planted},
     {.name = NULL},

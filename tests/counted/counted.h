@@ -53,6 +53,7 @@ struct part {
     canopy_loop loop;
     canopy_loop_callback loop_callback;
     uint64_t random;
+    int64_t now_ns; /* of a clock of its own */
     struct sleeper *sleeper;
 } __attribute__((aligned(128)));
 
@@ -75,7 +76,6 @@ struct counted_case {
     unsigned threads;    /* unless told otherwise; 0: one */
     size_t live;         /* likewise */
     unsigned wakes;      /* system calls by which one call of `work` may wake others */
-    unsigned fences;     /* and those that have all threads execute a fence, at most */
     void (*enter)(struct scene *scene, struct part *part);
     void (*before)(struct scene *scene, struct part *part); /* each call of `work` */
     void (*work)(struct scene *scene, struct part *part);
