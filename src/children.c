@@ -37,9 +37,11 @@
  *   COUNTED      whoever counts (below), once. Missing: a parent freed under
  *                its children. Wrong: a parent never freed.
  *
- * A walker does not tag the slots of a block one by one: it marks the block, and
- * who takes a context out of a slot looks at the mark afterwards (L5). It need not
- * be handed up, since a walker comes from above and has looked at the parent.
+ * A walker does not tag the slots of a block one by one: it marks the block (O3), and
+ * who takes a context out of a slot looks at the mark afterwards (L5): store-then-load
+ * on both sides, hence seq_cst, of the compare-and-swap that empties the slot too. Either
+ * L5 sees the mark or O4 sees that the slot is empty. The mark need not be handed up,
+ * since a walker comes from above and has looked at the parent.
  *
  * Owned blocks. A stripe whose thread has registered often goes over to plain
  * stores: no operation that locks a line, no fence. The price is paid by the rare
@@ -618,8 +620,11 @@ struct removal children_remove(struct canopy_ctx *parent, uintptr_t where, uintp
     bool looked = false;
     if (where & SLOT_STRIPED)
         rcu_read_begin(); /* the block, which may go with the parent, is looked at once more */
-    /* Release: the next owner of the slot, and of our memory, comes after all that we did. */
-    while (!word_cas_acq_rel(slot, &seen, 0)) {
+    /*
+     * Release: the next owner of the slot, and of our memory, comes after all that we did.
+     * seq_cst before the load below: pairs with O3 and O4.
+     */
+    while (!word_cas_seq_cst(slot, &seen, 0)) {
         /* While the slot is ours the parent is there to be tagged. */
         if (seen & SLOT_LOOKED)
             children_look(parent);
