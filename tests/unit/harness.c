@@ -23,9 +23,13 @@
  */
 #define TEST_TIMEOUT_S 540
 
+/* Rounds of which each has its chance to meet a race: no more of them after so long. */
+#define ROUNDS_NS SECONDS(120)
+
 static struct test_case *cases, **cases_end = &cases;
 static size_t case_count;
 static const char *running_name = "";
+static int64_t running_since_ns;
 
 void test_register(struct test_case *test)
 {
@@ -48,6 +52,7 @@ static void run_case(void **state)
 {
     const struct test_case *test = *state;
     running_name = test->name;
+    running_since_ns = now_ns();
     alarm(TEST_TIMEOUT_S);
     test->body(state);
     alarm(0);
@@ -143,6 +148,13 @@ void meet(struct meeting *meeting)
     while ((int)((now = atomic_load(&meeting->arrived)) - full) < 0)
         syscall(SYS_futex, &meeting->arrived, FUTEX_WAIT_PRIVATE, now, NULL, NULL, 0);
     atomic_fetch_sub(&meeting->sleepers, 1);
+}
+
+void meet_at_end(struct meeting *meeting, int *rounds, int round)
+{
+    if (now_ns() - running_since_ns > ROUNDS_NS)
+        *rounds = round + 1;
+    meet(meeting);
 }
 
 uint64_t random_next(uint64_t *seed)

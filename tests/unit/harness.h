@@ -138,6 +138,13 @@ struct meeting {
 
 void meet(struct meeting *meeting);
 
+/*
+ * The same at the end of a round, for the thread that sets the rounds up, while the others
+ * look at `*rounds` after it alone: the round is the last one where the test has gone on for
+ * long, as on a machine so busy that each meeting waits for the turns of others.
+ */
+void meet_at_end(struct meeting *meeting, int *rounds, int round);
+
 /* The state of a splitmix64 generator is its seed. */
 uint64_t random_next(uint64_t *seed);
 /* Fills `order` with 0..n-1, shuffled. */

@@ -53,7 +53,7 @@ static void watch_run(void (*read)(const struct watch *watch), int rounds)
         meet(&watch.start);
         watch.payload = round;
         assert_true(canopy_cancel_cause(watch.ctx, watch.cause));
-        meet(&watch.end);
+        meet_at_end(&watch.end, &watch.rounds, round);
         canopy_release(child);
         canopy_release(layer);
         canopy_release(watch.ctx);
