@@ -88,6 +88,7 @@ static int initialise(void)
         return err;
     fence_init();
     ticks_init();
+    scavenge_init();
     pool_init();
     ctx_init();
     merge_init();

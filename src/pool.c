@@ -1,10 +1,21 @@
 /*
  * pool.c - domains, heaps and slabs; pool.h says how they hang together.
  *
- * Who touches what: a slab's free list and counts are its heap's, a heap is its
- * thread's; the stack `remote` is everybody's. A heap changes hands only under
+ * Who touches what: magazines, and the slab whose objects were never used, are the
+ * heap's thread's; the stack `remote` is everybody's. A heap changes hands only under
  * library_lock, which is what orders one owner's plain stores before the next
  * owner's loads. Allocator hooks are called without the lock.
+ *
+ * Slabs, that is their lists, free objects and counts, are whoever's who has set
+ * `slabs_held`: the heap's thread once for half a magazine, the scavenger for a portion.
+ * Nobody waits for it. A thread that does not get its slabs takes from a new one, which
+ * is not in their lists, and frees as if it were another; the scavenger comes again.
+ *
+ *   H1 set, an exchange and acquire: pairs with H2, and what the last one did comes before
+ *   H2 clear, a release
+ *
+ * The newest slab is the thread's alone (pool->fresh): what of it was never used counts
+ * as in use, and is taken without `slabs_held`.
  */
 #include "pool.h"
 
@@ -13,24 +24,36 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "region.h"
+
 static const uint32_t class_bytes[CLASS_COUNT] = {CACHE_LINE, CACHE_LINE, BLOCK_BYTES};
 
 /* A few empty slabs stay, so that an ebb that a flood follows does not give and take. */
 #define EMPTY_SLABS_KEPT 4
 
+/* So many objects that others freed go to their slabs at a time: some microseconds. */
+#define PORTION MAGAZINE_LIMIT
+
+/* So many that a thread has freed for others are worth a look. */
+#define FREED_FOR_OTHERS 256
+
 static void *default_allocate(void *user, size_t align_bytes, size_t size_bytes)
 {
     (void)user;
     void *memory = NULL;
+    if (align_bytes == SLAB_BYTES)
+        return region_take();
     return posix_memalign(&memory, align_bytes, size_bytes) == 0 ? memory : NULL;
 }
 
 static void default_release(void *user, void *memory, size_t align_bytes, size_t size_bytes)
 {
     (void)user;
-    (void)align_bytes;
     (void)size_bytes;
-    free(memory);
+    if (align_bytes == SLAB_BYTES)
+        region_give(memory);
+    else
+        free(memory);
 }
 
 struct domain default_domain = {
@@ -105,6 +128,26 @@ static void avail_remove(struct pool *pool, struct slab *slab)
     slab->is_avail = false;
 }
 
+static void empty_add(struct pool *pool, struct slab *slab)
+{
+    slab->avail_next = pool->empty;
+    pool->empty = slab;
+    pool->empty_slabs++;
+}
+
+static struct slab *empty_take(struct pool *pool)
+{
+    struct slab *slab = pool->empty;
+    pool->empty = slab->avail_next;
+    pool->empty_slabs--;
+    return slab;
+}
+
+static uint32_t never_used(const struct slab *slab)
+{
+    return (SLAB_ALLOCATED_BYTES - u32_load_relaxed(&slab->fresh_bytes)) / class_bytes[slab->class];
+}
+
 static struct slab *slab_new(struct heap *heap, enum object_class class)
 {
     struct domain *domain = heap->domain;
@@ -119,51 +162,144 @@ static struct slab *slab_new(struct heap *heap, enum object_class class)
     uint32_t align_bytes = class_bytes[class];
     u32_store_relaxed(&slab->fresh_bytes, (uint32_t)((SLAB_HEADER_BYTES + align_bytes - 1) /
                                                      align_bytes * align_bytes));
+    slab->used = never_used(slab);
     for (unsigned i = 0; i < SLAB_GROUPS; i++)
         i64_store_relaxed(&slab->group_due_ns[i], CANOPY_NEVER);
     if (!shelf_put(domain, slab)) {
         domain_release(domain, slab, SLAB_BYTES, SLAB_ALLOCATED_BYTES);
         return NULL;
     }
-    avail_add(&heap->pools[class], slab);
-    heap->pools[class].empty_slabs++;
     return slab;
 }
 
 static void slab_retire(struct slab *slab)
 {
-    struct domain *domain = slab->domain;
-    avail_remove(&slab->heap->pools[slab->class], slab);
     shelf_take(slab);
-    domain_hold(domain);
+    domain_hold(slab->domain);
     rcu_retire(&slab_queue, &slab->retired);
 }
 
+/* False, and nothing to be done about it: somebody else is at the heap's slabs. */
+static bool slabs_hold(struct heap *heap)
+{
+    return u32_exchange_acq_rel(&heap->slabs_held, 1) == 0; /* H1 */
+}
+
+/* Empty slabs go, but for `keep`: once nobody has to do without the others any more. */
+static void slabs_let_go(struct heap *heap, struct pool *pool, unsigned keep)
+{
+    struct slab *surplus = NULL;
+    while (pool->empty_slabs > keep) {
+        struct slab *slab = empty_take(pool);
+        slab->avail_next = surplus;
+        surplus = slab;
+    }
+    bool has_many = pool->empty_slabs > 1;
+    u32_store_release(&heap->slabs_held, 0); /* H2 */
+    while (surplus) {
+        struct slab *next = surplus->avail_next;
+        slab_retire(surplus);
+        surplus = next;
+    }
+    if (has_many)
+        rcu_ask(); /* too much for a thread that rests */
+}
+
 /* ------------------------------------------------------------------- objects */
+
+/* A slab of which less is in use than before. */
+static void slab_give(struct pool *pool, struct slab *slab)
+{
+    if (!slab->is_avail)
+        avail_add(pool, slab);
+    if (slab->used > 0)
+        return;
+    avail_remove(pool, slab);
+    empty_add(pool, slab);
+}
 
 static void slab_put(struct pool *pool, struct slab *slab, struct handoff_node *object)
 {
     handoff_link(object, slab->free);
     slab->free = object;
     slab->used--;
-    if (!slab->is_avail)
-        avail_add(pool, slab);
-    if (slab->used > 0)
-        return;
-    if (pool->empty_slabs < EMPTY_SLABS_KEPT)
-        pool->empty_slabs++;
-    else
-        slab_retire(slab);
+    slab_give(pool, slab);
 }
 
 /* What others freed goes back to its slabs. */
 static void take_remote(struct pool *pool)
 {
-    for (struct handoff_node *node = handoff_take_all(&pool->remote); node;) {
-        struct handoff_node *next = handoff_next(node);
-        slab_put(pool, slab_of(node), node);
-        node = next;
+    if (!pool->pending)
+        pool->pending = handoff_take_all(&pool->remote);
+    for (unsigned i = 0; i < PORTION && pool->pending; i++) {
+        struct handoff_node *object = pool->pending;
+        pool->pending = handoff_next(object);
+        slab_put(pool, slab_of(object), object);
     }
+}
+
+/* Up to half a magazine of a slab's objects that were never used: so many. */
+static uint32_t take_fresh(struct pool *pool, struct slab *slab)
+{
+    uint32_t size = class_bytes[slab->class];
+    uint32_t fresh = u32_load_relaxed(&slab->fresh_bytes);
+    uint32_t fits = never_used(slab);
+    uint32_t wanted = MAGAZINE_LIMIT / 2 - pool->loaded.count;
+    uint32_t taken = wanted < fits ? wanted : fits;
+    char *first = (char *)slab + fresh;
+    /* The last goes in first: what is made in turn then lies in turn, as prefetchers like it. */
+    for (char *object = first + (size_t)taken * size; object > first;) {
+        object -= size;
+        memset(object, 0, size);
+        if (slab->class == CLASS_CTX)
+            pool_construct_ctx(object);
+        magazine_push(&pool->loaded, object);
+    }
+    /* P2: pairs with the clock's look into a slab */
+    u32_store_release(&slab->fresh_bytes, fresh + taken * size);
+    return taken;
+}
+
+/* Up to half a magazine of what slabs have free. */
+static void take_free(struct pool *pool)
+{
+    while (pool->loaded.count < MAGAZINE_LIMIT / 2) {
+        if (!pool->avail && pool->empty)
+            avail_add(pool, empty_take(pool));
+        struct slab *slab = pool->avail;
+        if (!slab)
+            return;
+        while (pool->loaded.count < MAGAZINE_LIMIT / 2 && slab->free) {
+            struct handoff_node *object = slab->free;
+            slab->free = handoff_next(object);
+            magazine_push(&pool->loaded, object);
+            slab->used++;
+        }
+        bool has_fresh = slab != pool->fresh && never_used(slab);
+        if (has_fresh)
+            slab->used += take_fresh(pool, slab);
+        if (!slab->free && (!has_fresh || !never_used(slab)))
+            avail_remove(pool, slab);
+    }
+}
+
+/* What there is without more memory; true if there is any. */
+static bool refill(struct heap *heap, enum object_class class)
+{
+    struct pool *pool = &heap->pools[class];
+    unsigned before = pool->loaded.count;
+    if (slabs_hold(heap)) {
+        take_remote(pool);
+        take_free(pool);
+        slabs_let_go(heap, pool, EMPTY_SLABS_KEPT);
+    }
+    if (!pool->loaded.top && pool->fresh) {
+        take_fresh(pool, pool->fresh);
+        if (!never_used(pool->fresh))
+            pool->fresh = NULL;
+    }
+    count_taken(heap, class, pool->loaded.count - before);
+    return pool->loaded.top != NULL;
 }
 
 bool pool_refill(struct heap *heap, enum object_class class)
@@ -176,82 +312,63 @@ bool pool_refill(struct heap *heap, enum object_class class)
         pool->spare = empty;
         return true;
     }
-    take_remote(pool);
-    if (!pool->avail && rcu_pace()) {
-        if (pool->loaded.top)
-            return true;
-        take_remote(pool);
-    }
-    struct slab *slab = pool->avail;
-    if (!slab)
-        slab = slab_new(heap, class);
-    if (!slab)
-        return false;
-    if (slab->used == 0)
-        pool->empty_slabs--;
-    uint32_t size = class_bytes[class];
-    uint32_t fresh = u32_load_relaxed(&slab->fresh_bytes);
-    while (pool->loaded.count < MAGAZINE_LIMIT / 2 && slab->free) {
-        struct handoff_node *object = slab->free;
-        slab->free = handoff_next(object);
-        magazine_push(&pool->loaded, object);
-        slab->used++;
-    }
-    /* The last goes in first: what is made in turn then lies in turn, as prefetchers like it. */
-    uint32_t fits = (SLAB_ALLOCATED_BYTES - fresh) / size;
-    uint32_t wanted = MAGAZINE_LIMIT / 2 - pool->loaded.count;
-    uint32_t taken = wanted < fits ? wanted : fits;
-    char *first = (char *)slab + fresh;
-    for (char *object = first + (size_t)taken * size; object > first;) {
-        object -= size;
-        memset(object, 0, size);
-        if (class == CLASS_CTX)
-            pool_construct_ctx(object);
-        magazine_push(&pool->loaded, object);
-    }
-    slab->used += taken;
-    count_taken(heap, class, pool->loaded.count);
-    fresh += taken * size;
-    u32_store_release(&slab->fresh_bytes, fresh); /* P2: pairs with the clock's look into a slab */
-    if (!slab->free && fresh + size > SLAB_ALLOCATED_BYTES)
-        avail_remove(pool, slab);
-    return true;
+    if (refill(heap, class))
+        return true;
+    if (rcu_pace() && (pool->loaded.top || refill(heap, class)))
+        return true;
+    pool->fresh = slab_new(heap, class);
+    return pool->fresh && refill(heap, class);
 }
 
-static void object_return(struct heap *heap, struct handoff_node *object)
+/* Objects that this thread has freed for others. */
+static __thread unsigned freed __attribute__((tls_model("initial-exec")));
+
+/* To the heap that owns it, which may be the caller's. */
+static void object_push(struct handoff_node *object)
 {
     struct slab *slab = slab_of(object);
     if (slab_is_inherited(slab))
         return;
-    struct pool *pool = &slab->heap->pools[slab->class];
-    if (heap && slab->heap == heap) {
-        slab_put(pool, slab, object);
-        return;
-    }
     if (slab->class == CLASS_CTX)
         pool_forget_ctx(object);
-    handoff_push(&pool->remote, object);
+    handoff_push(&slab->heap->pools[slab->class].remote, object);
+    if (++freed % FREED_FOR_OTHERS == 0)
+        rcu_ask();
+}
+
+/* Objects of one class go to their slabs, or to who has them. */
+static void objects_return(struct heap *heap, struct pool *pool, struct handoff_node *object)
+{
+    bool holds = slabs_hold(heap);
+    while (object) {
+        struct handoff_node *next = handoff_next(object);
+        struct slab *slab = slab_of(object);
+        if (holds && slab->heap == heap && !slab_is_inherited(slab))
+            slab_put(pool, slab, object);
+        else
+            object_push(object);
+        object = next;
+    }
+    if (holds)
+        slabs_let_go(heap, pool, EMPTY_SLABS_KEPT);
 }
 
 void pool_overflow(struct heap *heap, enum object_class class)
 {
     struct pool *pool = &heap->pools[class];
-    struct handoff_node *object = pool->spare.top;
-    count_taken(heap, class, -(uint64_t)pool->spare.count);
+    struct magazine full = pool->spare;
+    count_taken(heap, class, -(uint64_t)full.count);
     pool->spare = pool->loaded;
     pool->loaded = (struct magazine){0};
-    while (object) {
-        struct handoff_node *next = handoff_next(object);
-        object_return(heap, object);
-        object = next;
-    }
+    if (full.top)
+        objects_return(heap, pool, full.top);
 }
 
 void pool_free_remote(void *memory)
 {
     if (slab_of(memory)->class == CLASS_CTX)
         u64_fetch_add_relaxed(&slab_of(memory)->domain->given_back, 1);
-    object_return(NULL, memory);
+    object_push(memory);
 }
 
 void pool_free_any(void *memory)
@@ -263,6 +380,35 @@ void pool_free_any(void *memory)
         pool_free(heap, slab->class, memory);
     else
         pool_free_remote(memory);
+}
+
+/* ----------------------------------------------------------------- scavenging */
+
+void pool_empty(struct heap *heap, enum object_class class)
+{
+    struct pool *pool = &heap->pools[class];
+    pool_overflow(heap, class);
+    pool_overflow(heap, class);
+    struct slab *slab = pool->fresh;
+    if (!slab || !slabs_hold(heap))
+        return;
+    pool->fresh = NULL;
+    slab->used -= never_used(slab);
+    slab_give(pool, slab);
+    slabs_let_go(heap, pool, 0);
+}
+
+bool pool_tidy(struct heap *heap, enum object_class class, bool *again)
+{
+    struct pool *pool = &heap->pools[class];
+    if (!slabs_hold(heap)) {
+        *again = true;
+        return false;
+    }
+    take_remote(pool);
+    bool more = pool->pending != NULL;
+    slabs_let_go(heap, pool, 0);
+    return more;
 }
 
 /* --------------------------------------------------------------------- heaps */
@@ -284,6 +430,9 @@ void pool_free_any(void *memory)
  *   where there is no key for one. Nobody is told, but the kernel knows: the thread id is
  *   gone. Every new heap asks for a few others, in turn, so that each is asked for in the
  *   end, and a thread's first context costs the same among any number of them.
+ *
+ *   The scavenger borrows an orphan, one at a time, and gives back what its thread had at
+ *   hand; then it joins those that are tidied.
  */
 #define HEAPS_ASKED 4
 
@@ -388,6 +537,8 @@ static struct heap *heap_adopt(struct domain *domain)
     struct heap *heap = domain->orphans;
     if (heap)
         domain->orphans = heap->next_orphan;
+    else if ((heap = domain->tidied))
+        domain->tidied = heap->next_orphan;
     else if ((heap = heap_ask(domain)))
         left = heap_disown(heap);
     if (heap)
@@ -395,6 +546,26 @@ static struct heap *heap_adopt(struct domain *domain)
     pthread_mutex_unlock(&library_lock);
     heaps_free(left);
     return heap;
+}
+
+struct heap *orphan_borrow(struct domain *domain)
+{
+    pthread_mutex_lock(&library_lock);
+    struct heap *heap = domain->orphans;
+    if (heap) {
+        domain->orphans = heap->next_orphan;
+        heap->owner_tid = gettid(); /* so that it is not taken for left behind */
+    }
+    pthread_mutex_unlock(&library_lock);
+    return heap;
+}
+
+void orphan_return(struct heap *heap)
+{
+    pthread_mutex_lock(&library_lock);
+    heap->next_orphan = heap->domain->tidied;
+    heap->domain->tidied = heap;
+    pthread_mutex_unlock(&library_lock);
 }
 
 static struct heap *heap_new(struct domain *domain)
@@ -453,6 +624,7 @@ static void thread_exit(void *unused)
     tls_recent = (struct heap_entry){0};
     tls_heaps = NULL;
     heaps_free(heaps);
+    rcu_ask(); /* for what the heaps have at hand */
 }
 
 void domain_leave(struct domain *domain)
@@ -479,21 +651,55 @@ void domain_add(struct domain *domain)
     pthread_mutex_unlock(&library_lock);
 }
 
-void domain_remove(struct domain *domain)
+static void domain_take_off(struct domain *domain)
 {
     pthread_mutex_lock(&library_lock);
     struct domain *d = &default_domain;
     while ((struct domain *)word_load_relaxed(&d->next) != domain)
         d = (struct domain *)word_load_relaxed(&d->next);
     word_store_relaxed(&d->next, word_load_relaxed(&domain->next));
+    u32_store_relaxed(&domain->is_removed, 1);
     pthread_mutex_unlock(&library_lock);
 }
 
-void domain_await_leaving(struct domain *domain)
+static void await_leaving(struct domain *domain)
 {
     for (struct heap *heap = domain->heaps; heap; heap = heap->next)
         while (word_load_acquire(&heap->leaving)) /* pairs with L4 in children.h */
             pause_ns(1000);
+}
+
+void domain_remove(struct domain *domain)
+{
+    domain_take_off(domain);
+    await_leaving(domain);
+    rcu_wait();
+    while (u64_load_acquire(&domain->retired)) { /* pairs with domain_let_go */
+        rcu_help();
+        pause_ns(NS_PER_SECOND / 1000);
+    }
+}
+
+struct domain *domain_hold_next(struct domain *domain)
+{
+    pthread_mutex_lock(&library_lock);
+    /* One that was taken off may have a next one that is gone. */
+    struct domain *next = u32_load_relaxed(&domain->is_removed)
+                              ? NULL
+                              : (struct domain *)word_load_relaxed(&domain->next);
+    if (next)
+        domain_hold(next);
+    pthread_mutex_unlock(&library_lock);
+    domain_let_go(domain);
+    return next;
+}
+
+struct heap *domain_heaps(struct domain *domain)
+{
+    pthread_mutex_lock(&library_lock);
+    struct heap *heap = domain->heaps;
+    pthread_mutex_unlock(&library_lock);
+    return heap;
 }
 
 static void heaps_append(struct heap **list, struct heap *tail)
@@ -538,7 +744,7 @@ void pool_fork_child(void)
             if (heaps != tls_heaps)
                 heaps_free(heaps);
         }
-        d->orphans = d->asked = NULL;
+        d->orphans = d->tidied = d->asked = NULL;
         heaps_append(&d->inherited_heaps, d->heaps);
         d->heaps = NULL;
         d->owned_heaps = d->owners = 0;

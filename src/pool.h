@@ -11,7 +11,10 @@
  * without a look at whose it was, and takes the next object from there. Only a
  * magazine that overflows goes back, object by object: to the slab where the
  * slab is one's own, else through a lock-free stack to the heap that owns it. So
- * release on another thread than the creator's costs what release costs.
+ * release on another thread than the creator's costs what release costs. What comes
+ * back by that stack goes on to its slabs a portion at a time, as the owner takes
+ * more, or by the scavenger, who also comes for what nobody else would give back
+ * (scavenge.c).
  *
  * Memory is type-stable: an address within a slab of a class stays an object of
  * that class until the slab itself, wholly free, goes back to the allocator
@@ -53,11 +56,13 @@ struct domain {
     uint64_t id; /* never used twice, so that a stale thread-local entry can be told */
     size_t max_live;
     bool host_clock;
+    atomic_u32 is_removed; /* it is about to be freed */
     struct canopy_ctx *root;
     /* Under library_lock, see "heaps" in pool.c: all, those without a thread, who is asked next. */
     struct heap *heaps;
     struct heap *orphans;
     struct heap *asked;
+    struct heap *tidied; /* orphans that the scavenger has been at */
     /* How many of them are some thread's, and the exclusive or of those; under library_lock. */
     uint64_t owned_heaps;
     uint64_t owners;
@@ -107,11 +112,16 @@ struct magazine {
 };
 
 struct pool {
+    /* The owner's. */
     struct magazine loaded; /* what alloc and free work on */
     struct magazine spare;  /* empty, or full: so a change of direction costs nothing */
-    struct slab *avail;     /* slabs with something to give */
-    unsigned empty_slabs;   /* of those, the ones of which nothing is in use any more */
+    struct slab *fresh;     /* what is left of it was never used, and counts as in use */
+    /* Whoever's who has the heap's slabs; see pool.c. */
+    struct slab *avail; /* slabs with something to give, of which something is in use */
+    struct slab *empty; /* slabs of which nothing is in use any more */
+    unsigned empty_slabs;
     struct handoff remote __attribute__((aligned(CACHE_LINE))); /* freed by others */
+    struct handoff_node *pending; /* what was taken from there and is to go on to its slabs */
 };
 
 /* How often a thread has registered in a small parent. */
@@ -133,7 +143,8 @@ struct heap {
     struct table *holder;
     uint64_t owner; /* thread_self of the thread, or 0 */
     pid_t owner_tid;
-    uint32_t refills; /* magazines of contexts that ran empty */
+    atomic_u32 slabs_held; /* by whoever is at the slabs of this heap; see pool.c */
+    uint32_t refills;      /* magazines of contexts that ran empty */
     /* Contexts that this heap's thread took out of slabs, less those it gave back; see usage.c. */
     atomic_u64 taken;
     struct busy busy[BUSY_PARENTS];
@@ -307,7 +318,23 @@ void pool_free_remote(void *memory);
 /* pool_free or pool_free_remote, whichever the thread can. Not inlined: for rare paths. */
 void pool_free_any(void *memory);
 
+/* Scavenging; see scavenge.c. The domain behind this one, which is let go of; or NULL. */
+struct domain *domain_hold_next(struct domain *domain);
+/* A domain's latest heap. */
+struct heap *domain_heaps(struct domain *domain);
+/* An orphaned heap that is not tidied, the caller's until it is returned; or NULL. */
+struct heap *orphan_borrow(struct domain *domain);
+void orphan_return(struct heap *heap);
+/* What a thread that has ended had at hand goes to its slabs, in a borrowed heap. */
+void pool_empty(struct heap *heap, enum object_class class);
+/*
+ * A portion of what others freed goes to its slabs, and empty ones go. True: there is more
+ * to be done at once. `*again` is set where there will be later.
+ */
+bool pool_tidy(struct heap *heap, enum object_class class, bool *again);
+
 /* Called once by library_init, and in the child of a fork. */
+void scavenge_init(void);
 void pool_init(void);
 void pool_fork_child(void);
 
@@ -334,12 +361,15 @@ void domain_release(struct domain *domain, void *memory, size_t align_bytes, siz
  */
 void domain_leave(struct domain *domain);
 
-/* Makes a domain known, takes it off, gives all its memory back. */
+/* Makes a domain known. */
 void domain_add(struct domain *domain);
-void domain_remove(struct domain *domain);
 
-/* Waits for threads that let go of a last context and have not said so yet: some instructions. */
-void domain_await_leaving(struct domain *domain);
+/*
+ * Takes it off, and waits for all who may still be in it: for a grace period, for threads
+ * that let go of a last context and have not said so yet (some instructions), for what
+ * holds it. Then gives all its memory back.
+ */
+void domain_remove(struct domain *domain);
 void domain_free_memory(struct domain *domain);
 
 #endif

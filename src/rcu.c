@@ -17,6 +17,13 @@
  *   take that follows the load of `retired` sees every push counted by then: W1 is
  *   a release, that load an acquire.
  *
+ * Beside, the reclaimer tidies (rcu_tidy), where it was asked to:
+ *   ask        T1: tidy_wanted = 1; as if something had been retired, W1 and W2
+ *   reclaimer  T2: tidy_wanted = 0; tidy; T3: wait as W4; T4: load tidy_wanted
+ *   W1 after T1 and W4 before T4: who wakes the reclaimer, or keeps it awake, has set what
+ *   it then finds. What is freed, then T1's load, against T2, then the tidying, are
+ *   store-then-load, hence seq_cst: who finds it set need not ask again.
+ *
  * liburcu ends the process where it finds no memory for a thread's first read section.
  * So that is looked for before, and a thread for which there is none counts its sections
  * in one of two counts, by the phase in which they begin:
@@ -62,6 +69,9 @@ static atomic_u32 reclaimer __attribute__((
 
 /* One more wait lets a burst gather into one grace period. */
 #define GATHER_NS (NS_PER_SECOND / 1000)
+
+/* So long after it was asked the reclaimer tidies. */
+#define TIDY_NS (NS_PER_SECOND / 2)
 
 /* More than there are. */
 #define QUEUES 8
@@ -252,6 +262,9 @@ static bool reclaim_share(void)
     return true;
 }
 
+/* When the last pass was over; the reclaimer's. */
+static int64_t passed_ns;
+
 /* Gives back what was retired until now, after a grace period. By one thread at a time. */
 static void reclaim_pass(void)
 {
@@ -271,18 +284,45 @@ static void reclaim_pass(void)
         futex_wait(&at_work.value, helpers, CANOPY_NEVER);
     u32_exchange_seq_cst(&reclaimed, done); /* W3: pairs with W2 and rcu_flush */
     futex_wake_all(&reclaimed);
+    passed_ns = clock_now_ns();
+}
+
+bool (*rcu_tidy)(void);
+static atomic_u32 tidy_wanted;
+
+/* Tidies where that was asked for and it is time; when it will be time again. */
+static int64_t tidy_turn(int64_t due_ns)
+{
+    if (due_ns != CANOPY_NEVER) {
+        if (!time_is_up(due_ns))
+            return due_ns;
+        u32_exchange_seq_cst(&tidy_wanted, 0); /* T2 */
+        if (rcu_tidy())
+            u32_store_relaxed(&tidy_wanted, 1);
+    }
+    return u32_load_relaxed(&tidy_wanted) ? clock_now_ns() + TIDY_NS : CANOPY_NEVER; /* T4 */
 }
 
 static void reclaimer_main(void)
 {
     struct timespec gather = {0, GATHER_NS};
-    for (;;) {
+    for (int64_t tidy_ns = CANOPY_NEVER;;) {
         uint32_t done = u32_load_relaxed(&reclaimed);
-        while (u32_load_seq_cst(&retired) == done) /* W4 */
-            futex_wait(&retired.value, done, CANOPY_NEVER);
-        nanosleep(&gather, NULL);
-        reclaim_pass();
+        while (u32_load_seq_cst(&retired) == done && !time_is_up(tidy_ns)) /* W4, T3 */
+            futex_wait(&retired.value, done, tidy_ns);
+        if (u32_load_relaxed(&retired) != done) {
+            nanosleep(&gather, NULL);
+            reclaim_pass();
+        }
+        tidy_ns = tidy_turn(tidy_ns);
     }
+}
+
+void rcu_catch_up(void)
+{
+    if (u32_load_relaxed(&retired) != u32_load_relaxed(&reclaimed) &&
+        clock_now_ns() - passed_ns >= GATHER_NS)
+        reclaim_pass();
 }
 
 bool rcu_ready(void)
@@ -313,14 +353,27 @@ void rcu_help(void)
     u32_store_release(&reclaimer, RECLAIMER_NONE); /* pairs with the next one's look */
 }
 
+static void announce(void)
+{
+    uint32_t before = u32_fetch_add_seq_cst(&retired, 1); /* W1 */
+    if (u32_load_seq_cst(&reclaimed) == before)           /* W2 */
+        futex_wake_all(&retired);
+}
+
 void rcu_retire(struct retire_queue *queue, struct handoff_node *node)
 {
     /* Where no thread can be had the memory waits for the next retirement to try again. */
     rcu_ready();
     handoff_push(&queue->pending, node);
-    uint32_t before = u32_fetch_add_seq_cst(&retired, 1); /* W1 */
-    if (u32_load_seq_cst(&reclaimed) == before)           /* W2 */
-        futex_wake_all(&retired);
+    announce();
+}
+
+void rcu_ask(void)
+{
+    if (u32_load_seq_cst(&tidy_wanted) || u32_exchange_seq_cst(&tidy_wanted, 1)) /* T1 */
+        return;
+    rcu_ready();
+    announce();
 }
 
 bool rcu_pace(void)
@@ -375,4 +428,5 @@ void rcu_fork_child(void)
     pthread_mutex_unlock(&share_lock);
     u32_store_relaxed(&reclaimed, u32_load_relaxed(&retired));
     u32_store_relaxed(&reclaimer, RECLAIMER_NONE);
+    u32_store_relaxed(&tidy_wanted, 0);
 }

@@ -62,6 +62,19 @@ bool rcu_flush(int64_t until_ns);
 /* Waits for a grace period. Not from a read section. */
 void rcu_wait(void);
 
+/*
+ * What the reclaimer's thread does beside, set once by the layer that knows (scavenge.c),
+ * where there may be something to do: about half a second after each rcu_ask that finds
+ * it at rest, and after each turn that says true.
+ */
+extern bool (*rcu_tidy)(void);
+
+/* Costs who asks a load, and where that thread is at rest a wake. Never fails. */
+void rcu_ask(void);
+
+/* Between the steps of rcu_tidy: what was retired meanwhile need not wait for its end. */
+void rcu_catch_up(void);
+
 /* For the fork handlers. */
 void rcu_fork_prepare(void);
 void rcu_fork_parent(void);

@@ -62,7 +62,6 @@ canopy_ctx *canopy_root_new(const canopy_config *config)
         return domain->root;
     }
     domain_remove(domain);
-    rcu_wait();
     domain_free_memory(domain);
     known.release(known.user, domain, CACHE_LINE, sizeof *domain);
     errno = ENOMEM;
@@ -81,12 +80,6 @@ int canopy_root_free(canopy_ctx *root)
         return -EBUSY;
     /* Nothing is left that could begin to use the domain; who still does is in a section. */
     domain_remove(domain);
-    domain_await_leaving(domain);
-    rcu_wait();
-    while (u64_load_acquire(&domain->retired)) { /* pairs with domain_let_go */
-        rcu_help();
-        pause_ns(NS_PER_SECOND / 1000);
-    }
     uintptr_t aux = word_load_acquire(&root->aux);
     if (aux & AUX_EXTENSION)
         extension_close(aux_extension(aux));

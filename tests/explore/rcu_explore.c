@@ -1,5 +1,5 @@
 /*
- * rcu_explore.c - rcu.h and the hand-over stack for the explorer. Retired memory
+ * rcu_explore.c - rcu.h, region.h and the hand-over stack for the explorer. Retired memory
  * counts as gone at the earliest moment that is legal, when the last read section
  * that was open at the retirement ends; the reclaimer, a fiber like the others,
  * gives it back some time after. A read section is no fence; a grace period is one for
@@ -8,6 +8,7 @@
 #include "pool_hooks.h"
 
 #include "fiber.h"
+#include "region.h"
 
 #define RETIRED 1024
 
@@ -110,6 +111,17 @@ bool rcu_flush(int64_t until_ns)
     return true;
 }
 
+/* Scenarios tidy where they want to. */
+bool (*rcu_tidy)(void);
+
+void rcu_ask(void)
+{
+}
+
+void rcu_catch_up(void)
+{
+}
+
 /* The reclaimer is always to be had here. */
 void rcu_help(void)
 {
@@ -163,6 +175,24 @@ void rcu_fork_parent(void)
 
 void rcu_fork_child(void)
 {
+}
+
+/* ---------------------------------------------------------------------------- regions */
+
+void *region_take(void)
+{
+    void *slab = NULL;
+    return explore_memalign(&slab, SLAB_BYTES, SLAB_ALLOCATED_BYTES) == 0 ? slab : NULL;
+}
+
+void region_give(void *slab)
+{
+    explore_release(slab);
+}
+
+bool region_trim(void)
+{
+    return false;
 }
 
 /* ------------------------------------------------------------------------- hand-over */

@@ -1,0 +1,55 @@
+/*
+ * scavenge.c - memory that nobody else would give back.
+ *
+ * A heap's thread takes what others freed back to its slabs as it takes more, and lets
+ * empty slabs go as it frees. One that rests, or has ended, does neither; so the
+ * reclaimer's thread does it instead, some time after it was asked (rcu_ask), by whoever
+ * freed much for others, left slabs empty, or ended. What it finds it works through in
+ * portions, so that nobody does without his slabs for more than some microseconds, and
+ * roots are freed, grace periods end, in between. A process in which nothing is freed is
+ * not looked at, and its threads sleep.
+ *
+ * Slabs without a use go through a grace period to their allocator; ours keeps their
+ * pages for a while longer (region.c).
+ */
+#include "pool.h"
+#include "region.h"
+
+/* True: to be looked at again. */
+static bool tidy_heap(struct heap *heap)
+{
+    bool again = false;
+    for (unsigned i = 0; i < CLASS_COUNT; i++)
+        while (pool_tidy(heap, (enum object_class)i, &again) &&
+               !u32_load_relaxed(&heap->domain->is_removed))
+            rcu_catch_up();
+    rcu_catch_up();
+    return again;
+}
+
+static bool tidy_domain(struct domain *domain)
+{
+    bool again = false;
+    for (struct heap *heap; (heap = orphan_borrow(domain)); orphan_return(heap))
+        for (unsigned i = 0; i < CLASS_COUNT; i++)
+            pool_empty(heap, (enum object_class)i);
+    for (struct heap *heap = domain_heaps(domain); heap; heap = heap->next)
+        again |= tidy_heap(heap);
+    return again;
+}
+
+/* A look at all heaps of all domains. True: to be taken again. */
+static bool scavenge(void)
+{
+    bool again = false;
+    struct domain *domain = &default_domain;
+    for (; domain; domain = domain_hold_next(domain))
+        again |= tidy_domain(domain);
+    again |= region_trim();
+    return again;
+}
+
+void scavenge_init(void)
+{
+    rcu_tidy = scavenge;
+}
