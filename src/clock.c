@@ -3,8 +3,8 @@
  * context on a signal), sleeps until the least bound of all domains, and never
  * runs user code.
  *
- * Its sleep: D3 resets `due_ns` (the fifth level of bounds, see deadline.c) and
- * looks at the domains; who lowers it afterwards advances `kicks`, which the
+ * Its sleep: D3 resets `due_ns` (the sixth level of bounds, see deadline.c) and
+ * looks at the shelves of domains; who lowers it afterwards advances `kicks`, which the
  * thread has read before D3, so it does not fall asleep over it.
  *
  * It shares its CPU. Much that is due at once is worked through in short turns, with
@@ -44,21 +44,40 @@ void clock_hasten(int64_t by_ns)
         clock_kick();
 }
 
+/* What is due in the domains on a shelf; when to look again. */
+static int64_t expire_shelf(struct shelf *shelf, int64_t now_ns, unsigned *groups,
+                            struct pass *pass)
+{
+    int64_t next_ns = CANOPY_NEVER;
+    i64_exchange_seq_cst(&shelf->due_ns, CANOPY_NEVER); /* D3, four levels up */
+    uint32_t opened = u32_load_seq_cst(&shelf->opened); /* P3: pairs with shelf_put */
+    for (struct shelf_place *place = shelf->places; place < shelf->places + opened; place++) {
+        int64_t domain_ns = i64_load_seq_cst(&place->due_ns); /* D4, four levels up */
+        if (domain_ns <= now_ns && *groups > 0) {
+            i64_exchange_seq_cst(&place->due_ns, CANOPY_NEVER); /* D3, three levels up */
+            struct domain *domain = shelf_item(place);          /* P3 */
+            domain_ns = domain ? expire_domain(domain, now_ns, groups, pass) : CANOPY_NEVER;
+        }
+        if (domain_ns < next_ns)
+            next_ns = domain_ns;
+    }
+    bound_lower(&shelf->due_ns, next_ns);
+    return next_ns;
+}
+
 /* A turn at what is due in all domains of this clock; when to look again. */
 static int64_t expire_all(int64_t now_ns, struct pass *pass)
 {
-    i64_exchange_seq_cst(&due_ns, CANOPY_NEVER); /* D3, four levels up */
+    i64_exchange_seq_cst(&due_ns, CANOPY_NEVER); /* D3, five levels up */
     int64_t next_ns = CANOPY_NEVER;
     unsigned groups = TURN_GROUPS;
-    struct domain *domain = &default_domain;
-    for (; domain; domain = (struct domain *)word_load_seq_cst(&domain->next)) { /* P1 */
-        if (domain->host_clock)
-            continue;
-        int64_t domain_ns = i64_load_seq_cst(&domain->due_ns); /* D4, four levels up */
-        if (domain_ns <= now_ns && groups > 0)
-            domain_ns = expire_domain(domain, now_ns, &groups, pass);
-        if (domain_ns < next_ns)
-            next_ns = domain_ns;
+    struct shelf *shelf = shelf_first(&clocked_domains);
+    for (; shelf; shelf = shelf_next(shelf)) {
+        int64_t shelf_ns = i64_load_seq_cst(&shelf->due_ns); /* D4, five levels up */
+        if (shelf_ns <= now_ns && groups > 0)
+            shelf_ns = expire_shelf(shelf, now_ns, &groups, pass);
+        if (shelf_ns < next_ns)
+            next_ns = shelf_ns;
     }
     bound_lower(&due_ns, next_ns);
     return next_ns;

@@ -3,8 +3,9 @@
  *
  * A deadline is a field of the context. Who must find the next one finds it
  * through lower bounds on four levels: for 64 lines of a slab (a group), for a
- * slab, for a shelf of slabs (shelf.h), for a domain; the clock's thread keeps a
- * fifth over all domains. To arm is to store the deadline and to lower those bounds
+ * slab, for a shelf of slabs (shelf.h), for a domain; the library's clock, which serves
+ * many domains, has a fifth for a shelf of them and a sixth over all. To arm is to store
+ * the deadline and to lower those bounds
  * that are above it, which for a timeout later than its neighbours' is none: a store
  * and a compare. To disarm is nothing: a bound may be too low, and costs a look.
  *
@@ -127,11 +128,11 @@ static __attribute__((noinline)) struct canopy_ctx *announce_earlier(struct cano
     if (!bound_lower(group_bound(slab, ctx), due_ns) ||
         !bound_lower(&slab->place->due_ns, due_ns) ||
         !bound_lower(&shelf_of(slab->place)->due_ns, due_ns) ||
-        !bound_lower(&domain->due_ns, due_ns))
+        !bound_lower(&domain->place->due_ns, due_ns))
         return ctx;
     if (domain->host_clock)
         host_hasten(domain);
-    else
+    else if (bound_lower(&shelf_of(domain->place)->due_ns, due_ns))
         clock_hasten(due_ns);
     return ctx;
 }

@@ -243,7 +243,7 @@ static int64_t reset_shelf(struct shelf *shelf, struct turn *turn)
             continue;
         }
         i64_exchange_seq_cst(&place->due_ns, CANOPY_NEVER); /* D3, one level up */
-        struct slab *slab = shelf_slab(place);
+        struct slab *slab = shelf_item(place);
         if (slab && is_clocked(slab))
             reset_slab(slab, turn);
     }
@@ -279,8 +279,8 @@ int64_t expire_domain(struct domain *domain, int64_t now_ns, unsigned *groups, s
         domain->looked_ahead_ns = now_ns;
         turn.horizon_ns = saturating_add(now_ns, HORIZON_NS);
     }
-    i64_exchange_seq_cst(&domain->due_ns, CANOPY_NEVER); /* D3, three levels up */
-    for (struct shelf *shelf = shelf_first(domain); shelf; shelf = shelf_next(shelf)) {
+    i64_exchange_seq_cst(&domain->place->due_ns, CANOPY_NEVER); /* D3, three levels up */
+    for (struct shelf *shelf = shelf_first(&domain->slabs); shelf; shelf = shelf_next(shelf)) {
         int64_t due_ns = i64_load_seq_cst(&shelf->due_ns); /* D4, three levels up */
         if (is_for(&turn, due_ns))
             due_ns = reset_shelf(shelf, &turn);
@@ -291,6 +291,6 @@ int64_t expire_domain(struct domain *domain, int64_t now_ns, unsigned *groups, s
     for (struct slab *slab = turn.reset; slab; slab = slab->reset_next)
         next_ns = least_ns(next_ns, expire_slab(slab, &batch));
     batch_expire(&batch);
-    bound_lower(&domain->due_ns, next_ns);
+    bound_lower(&domain->place->due_ns, next_ns);
     return next_ns;
 }

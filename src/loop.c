@@ -238,7 +238,7 @@ int64_t canopy_loop_timeout_ns(canopy_loop *loop, int64_t now_ns)
         return err;
     /* Before N2: see inbox.h. */
     int64_t due_ns =
-        state->root ? i64_load_seq_cst(&ctx_domain(state->root)->due_ns) : CANOPY_NEVER;
+        state->root ? i64_load_seq_cst(&ctx_domain(state->root)->place->due_ns) : CANOPY_NEVER;
     if (state->ready_count || due_ns <= now_ns || !inbox_sleep(&state->inbox))
         return 0;
     int64_t sleep_ns;

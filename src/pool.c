@@ -60,8 +60,10 @@ struct domain default_domain = {
     .allocate = default_allocate,
     .release = default_release,
     .id = 1,
-    .due_ns = {CANOPY_NEVER},
 };
+
+struct shelves clocked_domains;
+static struct shelf first_domains __attribute__((aligned(SHELF_BYTES)));
 
 __thread struct heap *tls_heap __attribute__((tls_model("initial-exec")));
 void (*pool_construct_ctx)(void *object);
@@ -165,7 +167,7 @@ static struct slab *slab_new(struct heap *heap, enum object_class class)
     slab->used = never_used(slab);
     for (unsigned i = 0; i < SLAB_GROUPS; i++)
         i64_store_relaxed(&slab->group_due_ns[i], CANOPY_NEVER);
-    if (!shelf_put(domain, slab)) {
+    if (!shelf_put(&domain->slabs, domain, slab, &slab->place)) {
         domain_release(domain, slab, SLAB_BYTES, SLAB_ALLOCATED_BYTES);
         return NULL;
     }
@@ -174,7 +176,7 @@ static struct slab *slab_new(struct heap *heap, enum object_class class)
 
 static void slab_retire(struct slab *slab)
 {
-    shelf_take(slab);
+    shelf_take(&slab->domain->slabs, slab->place);
     domain_hold(slab->domain);
     rcu_retire(&slab_queue, &slab->retired);
 }
@@ -641,18 +643,26 @@ void domain_leave(struct domain *domain)
 
 /* ------------------------------------------------------------------- domains */
 
-void domain_add(struct domain *domain)
+bool domain_add(struct domain *domain)
 {
     static uint64_t last_id = 1;
+    domain->place = &domain->own_place;
+    i64_store_relaxed(&domain->own_place.due_ns, CANOPY_NEVER);
+    if (!domain->host_clock &&
+        !shelf_put(&clocked_domains, &default_domain, domain, &domain->place))
+        return false;
     pthread_mutex_lock(&library_lock);
     domain->id = ++last_id;
     word_store_relaxed(&domain->next, word_load_relaxed(&default_domain.next));
-    word_store_seq_cst(&default_domain.next, (uintptr_t)domain); /* P1: with the clock's walk */
+    word_store_relaxed(&default_domain.next, (uintptr_t)domain);
     pthread_mutex_unlock(&library_lock);
+    return true;
 }
 
 static void domain_take_off(struct domain *domain)
 {
+    if (!domain->host_clock)
+        shelf_take(&clocked_domains, domain->place);
     pthread_mutex_lock(&library_lock);
     struct domain *d = &default_domain;
     while ((struct domain *)word_load_relaxed(&d->next) != domain)
@@ -749,9 +759,11 @@ void pool_fork_child(void)
         d->heaps = NULL;
         d->owned_heaps = d->owners = 0;
         u64_store_relaxed(&d->sole, SOLE_NONE);
-        shelf_reset(d);
+        shelf_reset(&d->slabs);
+        i64_store_relaxed(&d->place->due_ns, CANOPY_NEVER);
         u64_store_relaxed(&d->retired, 0); /* rcu_fork_child forgets what was under way */
     }
+    shelf_reset(&clocked_domains);
     tls_heap = NULL;
     tls_recent = (struct heap_entry){0};
 }
@@ -759,6 +771,10 @@ void pool_fork_child(void)
 void pool_init(void)
 {
     rcu_queue_register(&slab_queue);
+    shelf_open(&clocked_domains, &first_domains);
+    default_domain.place = &first_domains.places[0];
+    word_store_relaxed(&default_domain.place->item, (uintptr_t)&default_domain);
+    u32_store_relaxed(&first_domains.opened, 1);
     /* Without a key a heap is left behind. */
     exit_key_made = pthread_key_create(&exit_key, thread_exit) == 0;
 }

@@ -69,17 +69,18 @@ struct domain {
     atomic_u64 sole; /* of the threads that have a heap here, if it is one: see domain_fence */
     /* Heaps of before a fork: freed with the domain, no more. */
     struct heap *inherited_heaps;
-    atomic_word shelves;        /* of slabs: changed under library_lock, read in read sections */
-    struct shelf_place *vacant; /* places that a slab has left; under library_lock */
-    atomic_word next;           /* all domains: as `shelves` */
-    atomic_u64 live;            /* contexts; counted where max_live is set */
-    atomic_u64 bytes;           /* taken from the allocator; see usage.c */
-    atomic_u64 given_back;      /* contexts, by threads that have no heap here; see usage.c */
-    atomic_u64 retired;         /* slabs and blocks that wait for a grace period */
-    atomic_i64 now_ns;          /* the host's clock */
-    atomic_word inbox;          /* of the loop that drives it, or NULL; see inbox.h */
-    atomic_i64 due_ns;          /* no context is due before; see deadline.c */
-    int64_t looked_ahead_ns;    /* the clock's: when it last did */
+    struct shelves slabs;
+    /* Its bound: no context is due before; see deadline.c. The clock's thread finds it there. */
+    struct shelf_place *place;
+    struct shelf_place own_place; /* of a domain that a host's clock serves */
+    atomic_word next;             /* all domains; under library_lock */
+    atomic_u64 live;              /* contexts; counted where max_live is set */
+    atomic_u64 bytes;             /* taken from the allocator; see usage.c */
+    atomic_u64 given_back;        /* contexts, by threads that have no heap here; see usage.c */
+    atomic_u64 retired;           /* slabs and blocks that wait for a grace period */
+    atomic_i64 now_ns;            /* the host's clock */
+    atomic_word inbox;            /* of the loop that drives it, or NULL; see inbox.h */
+    int64_t looked_ahead_ns;      /* the clock's: when it last did */
 };
 
 struct slab {
@@ -361,8 +362,11 @@ void domain_release(struct domain *domain, void *memory, size_t align_bytes, siz
  */
 void domain_leave(struct domain *domain);
 
-/* Makes a domain known. */
-void domain_add(struct domain *domain);
+/* The domains that the library's clock serves. */
+extern struct shelves clocked_domains;
+
+/* Makes a domain known; false: no memory. */
+bool domain_add(struct domain *domain);
 
 /*
  * Takes it off, and waits for all who may still be in it: for a grace period, for threads

@@ -54,15 +54,15 @@ canopy_ctx *canopy_root_new(const canopy_config *config)
     domain->max_live = known.max_live;
     domain->host_clock = known.clock == CANOPY_CLOCK_HOST;
     i64_store_relaxed(&domain->now_ns, known.now_ns);
-    i64_store_relaxed(&domain->due_ns, CANOPY_NEVER);
-    domain_add(domain);
-    domain->root = ctx_alloc(domain, KIND_ROOT);
-    if (domain->root) {
-        domain_leave(domain);
-        return domain->root;
+    if (domain_add(domain)) {
+        domain->root = ctx_alloc(domain, KIND_ROOT);
+        if (domain->root) {
+            domain_leave(domain);
+            return domain->root;
+        }
+        domain_remove(domain);
+        domain_free_memory(domain);
     }
-    domain_remove(domain);
-    domain_free_memory(domain);
     known.release(known.user, domain, CACHE_LINE, sizeof *domain);
     errno = ENOMEM;
     return NULL;
@@ -96,14 +96,14 @@ int canopy_root_advance(canopy_ctx *root, int64_t now_ns, int64_t *next_ns)
     now_ns = host_tell_ns(domain, now_ns);
     struct pass pass;
     pass_init(&pass);
-    int64_t due_ns = i64_load_seq_cst(&domain->due_ns);
+    int64_t due_ns = i64_load_seq_cst(&domain->place->due_ns);
     if (due_ns <= now_ns) {
         unsigned all = UINT_MAX;
         rcu_read_begin();
         expire_domain(domain, now_ns, &all, &pass);
         rcu_read_end();
         deliver(&pass, false);
-        due_ns = i64_load_seq_cst(&domain->due_ns); /* callbacks may have armed */
+        due_ns = i64_load_seq_cst(&domain->place->due_ns); /* callbacks may have armed */
     }
     if (next_ns)
         *next_ns = due_ns;

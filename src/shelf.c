@@ -1,5 +1,5 @@
 /*
- * shelf.c - a domain's slabs and their bounds; see shelf.h.
+ * shelf.c - slabs, domains and their bounds; see shelf.h.
  */
 #include "shelf.h"
 
@@ -7,69 +7,80 @@
 
 #include "pool.h"
 
-struct shelf *shelf_first(const struct domain *domain)
+static void shelf_clear(struct shelf *shelf)
 {
-    return (struct shelf *)word_load_seq_cst(&domain->shelves); /* P3: pairs with shelf_put */
+    memset(shelf, 0, SHELF_BYTES);
+    i64_store_relaxed(&shelf->due_ns, CANOPY_NEVER);
+    for (unsigned i = 0; i < SHELF_PLACES; i++) {
+        i64_store_relaxed(&shelf->places[i].due_ns, CANOPY_NEVER);
+        word_store_relaxed(&shelf->places[i].item, PLACE_VACANT);
+    }
 }
 
 static struct shelf *shelf_new(struct domain *domain)
 {
     struct shelf *shelf = domain_allocate(domain, SHELF_BYTES, SHELF_BYTES);
-    if (!shelf)
-        return NULL;
-    memset(shelf, 0, SHELF_BYTES);
-    i64_store_relaxed(&shelf->due_ns, CANOPY_NEVER);
-    for (unsigned i = 0; i < SHELF_PLACES; i++) {
-        i64_store_relaxed(&shelf->places[i].due_ns, CANOPY_NEVER);
-        word_store_relaxed(&shelf->places[i].slab, PLACE_VACANT);
-    }
+    if (shelf)
+        shelf_clear(shelf);
     return shelf;
 }
 
-/* A place without a slab, or NULL. Under library_lock. */
-static struct shelf_place *place_find(struct domain *domain)
+/* Under library_lock, or before anybody else knows the shelves. */
+static void shelf_add(struct shelves *shelves, struct shelf *shelf)
 {
-    struct shelf_place *place = domain->vacant;
+    word_store_relaxed(&shelf->next, word_load_relaxed(&shelves->first));
+    word_store_seq_cst(&shelves->first, (uintptr_t)shelf); /* P3: pairs with shelf_first */
+}
+
+void shelf_open(struct shelves *shelves, struct shelf *first)
+{
+    shelf_clear(first);
+    shelf_add(shelves, first);
+}
+
+/* A vacant place, or NULL. Under library_lock. */
+static struct shelf_place *place_find(struct shelves *shelves)
+{
+    struct shelf_place *place = shelves->vacant;
     if (place) {
-        domain->vacant = (struct shelf_place *)(word_load_relaxed(&place->slab) & ~PLACE_VACANT);
+        shelves->vacant = (struct shelf_place *)(word_load_relaxed(&place->item) & ~PLACE_VACANT);
         return place;
     }
-    struct shelf *shelf = shelf_first(domain);
+    struct shelf *shelf = shelf_first(shelves);
     uint32_t opened = shelf ? u32_load_relaxed(&shelf->opened) : SHELF_PLACES;
     return opened < SHELF_PLACES ? &shelf->places[opened] : NULL;
 }
 
 /* The same, on `*spare` if there is no other; that is then used up. */
-static struct shelf_place *place_get(struct domain *domain, struct shelf **spare)
+static struct shelf_place *place_get(struct shelves *shelves, struct shelf **spare)
 {
-    struct shelf_place *place = place_find(domain);
+    struct shelf_place *place = place_find(shelves);
     if (place || !*spare)
         return place;
-    word_store_relaxed(&(*spare)->next, word_load_relaxed(&domain->shelves));
-    word_store_seq_cst(&domain->shelves, (uintptr_t)*spare); /* P3: pairs with shelf_first */
+    shelf_add(shelves, *spare);
     *spare = NULL;
-    return place_find(domain);
+    return place_find(shelves);
 }
 
-static bool put(struct domain *domain, struct slab *slab, struct shelf **spare)
+static bool put(struct shelves *shelves, void *item, struct shelf_place **at, struct shelf **spare)
 {
-    struct shelf_place *place = place_get(domain, spare);
+    struct shelf_place *place = place_get(shelves, spare);
     if (!place)
         return false;
-    slab->place = place;
-    word_store_seq_cst(&place->slab, (uintptr_t)slab); /* P3: pairs with shelf_slab */
+    *at = place;
+    word_store_seq_cst(&place->item, (uintptr_t)item); /* P3: pairs with shelf_item */
     struct shelf *shelf = shelf_of(place);
     if (place == &shelf->places[u32_load_relaxed(&shelf->opened)])
         u32_fetch_add_seq_cst(&shelf->opened, 1); /* P3: pairs with the clock's look at a shelf */
     return true;
 }
 
-bool shelf_put(struct domain *domain, struct slab *slab)
+bool shelf_put(struct shelves *shelves, struct domain *domain, void *item, struct shelf_place **at)
 {
     struct shelf *spare = NULL;
     for (;;) {
         pthread_mutex_lock(&library_lock);
-        bool done = put(domain, slab, &spare);
+        bool done = put(shelves, item, at, &spare);
         pthread_mutex_unlock(&library_lock);
         if (done)
             break;
@@ -82,31 +93,29 @@ bool shelf_put(struct domain *domain, struct slab *slab)
     return true;
 }
 
-void shelf_take(struct slab *slab)
+void shelf_take(struct shelves *shelves, struct shelf_place *place)
 {
-    struct domain *domain = slab->domain;
     pthread_mutex_lock(&library_lock);
-    word_store_relaxed(&slab->place->slab, (uintptr_t)domain->vacant | PLACE_VACANT);
-    domain->vacant = slab->place;
+    word_store_relaxed(&place->item, (uintptr_t)shelves->vacant | PLACE_VACANT);
+    shelves->vacant = place;
     pthread_mutex_unlock(&library_lock);
 }
 
-void shelf_reset(struct domain *domain)
+void shelf_reset(struct shelves *shelves)
 {
-    for (struct shelf *shelf = shelf_first(domain); shelf; shelf = shelf_next(shelf)) {
+    for (struct shelf *shelf = shelf_first(shelves); shelf; shelf = shelf_next(shelf)) {
         i64_store_relaxed(&shelf->due_ns, CANOPY_NEVER);
         for (unsigned i = 0; i < SHELF_PLACES; i++)
             i64_store_relaxed(&shelf->places[i].due_ns, CANOPY_NEVER);
     }
-    i64_store_relaxed(&domain->due_ns, CANOPY_NEVER);
 }
 
 void shelf_free_all(struct domain *domain)
 {
-    for (struct shelf *shelf = shelf_first(domain), *next; shelf; shelf = next) {
+    for (struct shelf *shelf = shelf_first(&domain->slabs), *next; shelf; shelf = next) {
         next = shelf_next(shelf);
         for (unsigned i = 0; i < SHELF_PLACES; i++) {
-            struct slab *slab = shelf_slab(&shelf->places[i]);
+            struct slab *slab = shelf_item(&shelf->places[i]);
             if (slab)
                 domain_release(domain, slab, SLAB_BYTES, SLAB_ALLOCATED_BYTES);
         }

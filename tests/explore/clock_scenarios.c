@@ -249,3 +249,22 @@ CLOCK_SCENARIO(root_free_beside_expiry_by_the_clock)
     beside(releases_timed_and_frees_root, NULL);
     scenario_close();
 }
+
+static void makes_root_and_polls(void)
+{
+    root = canopy_root_new(NULL);
+    timed = canopy_with_deadline(root, DUE_NS);
+    polls_timed();
+}
+
+/* Its place has a low bound of one that has gone, so that there is none to lower. */
+CLOCK_SCENARIO(root_in_the_place_of_another_beside_the_clock)
+{
+    root = canopy_root_new(NULL);
+    canopy_release(canopy_with_deadline(root, NEAR_NS));
+    CHECK(canopy_root_free(root) == 0);
+    beside(makes_root_and_polls, NULL);
+    canopy_end(timed);
+    CHECK(canopy_root_free(root) == 0);
+    scenario_close();
+}
