@@ -55,6 +55,8 @@ class Series
             registered->Threads(threads_)->UseRealTime();
         else
             registered->Iterations(size_.samples)->UseManualTime();
+        if (bench_.once)
+            registered->Repetitions(1);
     }
 
   private:

@@ -69,6 +69,7 @@ struct Case {
     std::vector<Size> sizes = {{0, 0}};
     std::vector<int> threads = {1};
     const char *unit = "ns"; // of the values
+    bool once = false;       // it takes so long that it is never repeated
 };
 
 template <class W> std::unique_ptr<Work> make(int64_t size, int threads)

@@ -9,6 +9,8 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 namespace bench
 {
@@ -51,6 +53,35 @@ void check(int result)
 void refused()
 {
     end_with(errno ? errno : ENOMEM);
+}
+
+double resident_bytes()
+{
+    FILE *file = must(std::fopen("/proc/self/statm", "r"));
+    long pages = 0;
+
+    if (std::fscanf(file, "%*s %ld", &pages) != 1)
+        check(EIO);
+    std::fclose(file);
+    return static_cast<double>(pages) * static_cast<double>(sysconf(_SC_PAGESIZE));
+}
+
+bool in_child(const std::function<double()> &measure, double &result)
+{
+    int ends[2];
+
+    check(pipe(ends) == 0 ? 0 : errno);
+    const pid_t child = fork();
+    if (child == 0) {
+        result = measure();
+        _exit(write(ends[1], &result, sizeof result) == sizeof result ? 0 : 1);
+    }
+    close(ends[1]);
+    const bool told = child > 0 && read(ends[0], &result, sizeof result) == sizeof result;
+    close(ends[0]);
+    if (child > 0)
+        waitpid(child, nullptr, 0);
+    return told;
 }
 
 int cpus()

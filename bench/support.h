@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 
 namespace bench
 {
@@ -29,6 +30,13 @@ template <class T> T *must(T *pointer)
         refused();
     return pointer;
 }
+
+// The process's resident memory.
+double resident_bytes();
+
+// What `measure` says in a child process, which then exits: so that no measurement finds
+// the memory that an earlier one has left behind. False: the child gave no result.
+bool in_child(const std::function<double()> &measure, double &result);
 
 // How many CPUs we may use.
 int cpus();

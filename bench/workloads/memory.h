@@ -5,31 +5,12 @@
 #ifndef CANOPY_BENCH_WORKLOADS_MEMORY_H
 #define CANOPY_BENCH_WORKLOADS_MEMORY_H
 
-#include <cerrno>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
-
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include "adapter.h"
 #include "harness.h"
 #include "support.h"
 
 namespace bench
 {
-
-inline double resident_bytes()
-{
-    FILE *file = must(std::fopen("/proc/self/statm", "r"));
-    long pages = 0;
-
-    if (std::fscanf(file, "%*s %ld", &pages) != 1)
-        check(EIO);
-    std::fclose(file);
-    return static_cast<double>(pages) * static_cast<double>(sysconf(_SC_PAGESIZE));
-}
 
 enum class Kind { plain, dated };
 
@@ -43,22 +24,11 @@ template <class P, Kind kind> class Memory : public Work
     void sample(Run &run) override
     {
         double each = 0;
-        int ends[2];
 
-        check(pipe(ends) == 0 ? 0 : errno);
-        const pid_t child = fork();
-        if (child == 0) {
-            each = measure();
-            _exit(write(ends[1], &each, sizeof each) == sizeof each ? 0 : 1);
-        }
-        close(ends[1]);
-        if (child > 0 && read(ends[0], &each, sizeof each) == sizeof each)
+        if (in_child([this] { return measure(); }, each))
             run.record(each);
         else
             run.fail("the child process gave no result");
-        close(ends[0]);
-        if (child > 0)
-            waitpid(child, nullptr, 0);
     }
 
   private:
