@@ -3,6 +3,7 @@
 
 #include <canopy/canopy.h>
 
+#include "cliffs/cliffs.h"
 #include "floors.h"
 #include "workloads/all.h"
 
@@ -106,5 +107,6 @@ int main(int argc, char **argv)
     bench::add_create_timeout<HostClock>();
     bench::add_create_timeout<Without<HostClock>>();
     bench::add_floors();
+    bench::add_cliffs();
     return bench::main(argc, argv);
 }

@@ -73,6 +73,18 @@ struct Malloc {
     }
 };
 
+// Nothing but the memory.
+struct MallocOnly : Malloc {
+    // cppcheck-suppress duplInheritedMember ; it takes the other's place
+    static constexpr const char *name = "malloc_only";
+
+    // cppcheck-suppress duplInheritedMember
+    static void timeout(node &made, node parent)
+    {
+        child(made, parent);
+    }
+};
+
 // A word of the thread's own: registered, ended and taken out again without
 // locks; a callback is registered and taken out.
 struct Exchanges {
@@ -245,6 +257,7 @@ void add_floors()
     add_create_timeout<Malloc>();
     add_create_timeout<CoarseClock>();
     add_request<Malloc>();
+    add_request_whole<MallocOnly>();
     add_churn<Malloc>();
     add_err<Exchanges>();
     add_callback<Exchanges>();

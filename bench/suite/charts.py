@@ -7,7 +7,7 @@ import matplotlib
 from matplotlib import ticker
 from matplotlib.figure import Figure
 
-from . import history, names
+from . import cliffs, history, names
 
 matplotlib.use("svg")
 
@@ -81,13 +81,13 @@ def _log(axes, name):
     axis.set_minor_formatter(ticker.NullFormatter())
 
 
-def _over(results, title, label, points, sides, unit="ns for each"):
+def _over(results, title, label, points, sides, unit="ns for each", quantile=None):
     """A line a side over `points`: (x, workload, threads)."""
     figure, axis = _figure()
     drawn = False
     for side in sides:
         line = [(x, results.get(workload, threads, side)) for x, workload, threads in points]
-        line = [(x, series.median()) for x, series in line if series]
+        line = [(x, series.median(quantile)) for x, series in line if series]
         if len(line) > 1:
             axis.plot(*zip(*line), **_style(side))
             drawn = True
@@ -124,6 +124,17 @@ def sizes(results, name, title, label):
     if not points:
         return ""
     return _over(results, title, label, points, _sides(results, points[0][1]))
+
+
+def cliff(results, name):
+    """A workload over its sizes; where the worst is looked at, the worst."""
+    points = [point for point in _sized(results, name) if _sides(results, point[1])]
+    if not points:
+        return ""
+    quantile = cliffs.WORST.get(name)
+    sides = _sides(results, points[0][1])
+    unit = results.get(points[0][1], 1, sides[0]).unit + (", the worst" if quantile else "")
+    return _over(results, names.WORKLOADS[name], names.sizes_of(name), points, sides, unit, quantile)
 
 
 def distribution(results, workload, title, sides=None):

@@ -6,6 +6,7 @@ process do.
 
 import datetime
 import json
+import pathlib
 
 from . import build, names
 
@@ -22,6 +23,12 @@ def machine():
     return f"{models[0] if models else 'unknown'}, {len(models)} CPUs"
 
 
+def clock_source():
+    """What the kernel reads the time from."""
+    file = pathlib.Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
+    return file.read_text(encoding="utf-8").strip() if file.exists() else "unknown"
+
+
 def entry(results, revision):
     series = {}
     for (workload, threads, side), measured in results.series.items():
@@ -32,6 +39,7 @@ def entry(results, revision):
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M"),
         "revision": revision,
         "machine": machine(),
+        "clock_source": clock_source(),
         "load": round(results.load, 2),
         "rounds": results.rounds,
         "series": series,

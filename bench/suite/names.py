@@ -14,7 +14,10 @@ PEERS = {
 # The least that any library would have to do.
 FLOORS = {
     "malloc_128": "malloc + free of 128 bytes",
+    "malloc_only": "malloc + free of as many objects",
+    "malloc_cas": "malloc + free of 128 bytes, and a compare-and-swap",
     "exchanges": "atomic exchanges",
+    "two_exchanges": "two atomic exchanges",
     "clock_coarse": "a coarse clock read",
     "walk_64": "a raw walk",
     "futex": "raw futex",
@@ -27,6 +30,13 @@ VARIANTS = {
     "without": "without a timeout",
     "host_clock": "with the host's time",
     "host_clock_without": "under the same root, without a timeout",
+    "one_parent": "under one parent, one thread",
+    "one_root": "under one root",
+    "release_maker": "on a thread that has made some",
+    "nothing_due": "with nothing due",
+    "never_waited": "where nobody ever waited",
+    "never_had": "that never had more",
+    "no_burst": "without a burst",
 }
 
 SIDES = {OURS: "canopy", **PEERS, **VARIANTS, **FLOORS}
@@ -48,7 +58,59 @@ REFERENCE = {
     "wake_last": "futex",
     "memory": "malloc_128",
     "memory_deadline": "malloc_128",
+    "end": "malloc_cas",
+    "cancel_release": "malloc_cas",
+    "loop_turn": "nothing_due",
+    "two_parents": "one_parent",
+    "two_parents_ended": "one_parent",
+    "roots": "one_root",
+    "release_guest": "release_maker",
+    "wait_any": "never_waited",
+    "after_wait_idle": "never_waited",
+    "after_refusal": "never_waited",
+    "beside_wait_idle": "never_waited",
+    "cancel_once_children": "never_had",
+    "cancel_once_callbacks": "never_had",
+    "burst_bystander": "no_burst",
+    "giving_back": "no_burst",
 }
+
+# What lies beside the everyday path: measured by tools/bench --cliffs alone.
+CLIFFS = {
+    "end": "create, canopy_end",
+    "cancel_release": "create, canopy_cancel, canopy_release",
+    "loop_turn": "a host's loop turn with one due deadline",
+    "two_parents": "under two busy parents in turn",
+    "two_parents_ended": "the same, after the other threads have ended",
+    "first_context": "a thread's first context",
+    "release_guest": "release on a thread that never made a context",
+    "roots": "one thread under several roots in turn",
+    "clock_roots": "the clock's share of a core, 1,200 timeouts a second",
+    "wait_any": "beside a wait_any, of any kind of context",
+    "after_wait_idle": "under a root after wait_idle",
+    "after_refusal": "under a root that could not be freed",
+    "beside_wait_idle": "under a root while somebody waits for idle",
+    "cancel_once_children": "cancel of a parent of 10",
+    "cancel_once_callbacks": "cancel of a context with 10 callbacks",
+    "burst_turn": "longest turn of a loop, all deadlines at once",
+    "burst_bystander": "lateness of a bystander, all deadlines at once",
+    "losing_cancel": "a cancel that loses, for each merge below",
+    "resident_maker": "resident after 5 s, ended by their maker",
+    "resident_other": "the same, ended by another thread",
+    "resident_cancel": "the same, ended by one cancel",
+    "resident_maker_root": "the same, ended by their maker, own root",
+    "resident_other_root": "the same, ended by another thread, own root",
+    "resident_cancel_root": "the same, ended by one cancel, own root",
+    "resident_kept": "the same, one in 64 kept",
+    "resident_kept_root": "the same, one in 64 kept, ended by another thread, own root",
+    "dead_in_turn": "resident, makers dead one after the other",
+    "dead_at_once": "resident, makers dead that had lived at once",
+    "giving_back": "longest call while memory goes back",
+}
+
+# Each takes seconds: a quick run has them once.
+LONG = {name for name in CLIFFS
+        if name.startswith(("resident_", "dead_", "giving_back", "clock_roots"))}
 
 WORKLOADS = {
     "create": "create, cancel, release under one root",
@@ -70,6 +132,7 @@ WORKLOADS = {
     "stall": "longest stall of a thread beside deadlines",
     "memory": "memory of a live context",
     "memory_deadline": "memory of a live context with a deadline",
+    **CLIFFS,
 }
 
 _SIZES = {
@@ -85,6 +148,23 @@ _SIZES = {
     "stall": "{} of 10 to 1000 ms",
     "memory": "{} live",
     "memory_deadline": "{} live",
+    "loop_turn": "{} loops",
+    "two_parents": "{} threads alive",
+    "two_parents_ended": "{} threads",
+    "first_context": "{} threads alive",
+    "release_guest": "{} threads alive",
+    "roots": "{} roots",
+    "clock_roots": "{} roots",
+    "wait_any": "{} waited for",
+    "cancel_once_children": "{} children once",
+    "cancel_once_callbacks": "{} callbacks once",
+    "burst_turn": "{} due",
+    "burst_bystander": "{} due",
+    "losing_cancel": "{} merges",
+    **dict.fromkeys((name for name in CLIFFS if name.startswith("resident_")), "{} made"),
+    "dead_in_turn": "{} threads",
+    "dead_at_once": "{} threads",
+    "giving_back": "{} made",
 }
 
 
@@ -95,6 +175,11 @@ def base(workload):
 
 def size(workload):
     return int(workload.split(":")[1]) if ":" in workload else 0
+
+
+def sizes_of(name):
+    """What the sizes of a workload are."""
+    return _SIZES[name].format("").strip()
 
 
 def title(workload, threads=1):

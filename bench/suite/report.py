@@ -4,7 +4,12 @@ import html
 import json
 import pathlib
 
-from . import charts, names
+from . import cliffs, names
+
+try:
+    from . import charts
+except ImportError:
+    charts = None  # without matplotlib; tools/deps --bench installs it
 
 # A machine with more load than this, before the start, is not idle.
 IDLE_LOAD = 0.5
@@ -160,9 +165,8 @@ def _peers_html(results, built):
     return "\n".join(parts + ["</table>"])
 
 
-def write_html(path, results, outcomes, about, built, entries):
-    wide = [charts.targets(outcomes), charts.revisions(entries)]
-    small = [
+def _sides_charts(results):
+    return [
         charts.threads(results),
         charts.memory(results),
         charts.sizes(results, "cancel_wide", "Fan-out: cancel of a parent, each child", "children"),
@@ -172,21 +176,47 @@ def write_html(path, results, outcomes, about, built, entries):
         charts.distribution(results, "lateness:100000", "Lateness of 100,000 deadlines under load",
                             sides=[names.OURS, "go", "clock_nanosleep"]),
     ]
+
+
+def _wide(chart):
+    return f'<div class="wide">{chart}</div>' if chart else ""
+
+
+def _aims(outcomes):
+    return f"""<h2>What is aimed at</h2><div class="scroll">{_targets_html(outcomes)}</div>
+<div class="charts">{_wide(charts and charts.targets(outcomes))}</div>
+"""
+
+
+def write_cliffs(path, results, outcomes, about):
+    """A page of the rows and the curves of tools/bench --cliffs."""
+    drawn = [charts.cliff(results, name) for name in cliffs.curves(results)] if charts else []
+    body = _aims(outcomes) + f"""<h2>Curves</h2><div class="charts">{"".join(drawn)}</div>"""
+    _write_page(path, "canopy: what threads, roots, waits and bursts cost", body, results, about)
+
+
+def write_html(path, results, outcomes, about, built, entries):
+    """A page of the rows, all sides, and the charts."""
+    drawn = _sides_charts(results) if charts else []
+    body = _aims(outcomes) + f"""<h2>All sides</h2><div class="scroll">{_peers_html(results, built)}</div>
+<h2>Charts</h2><div class="charts">{"".join(drawn)}{_wide(charts and charts.revisions(entries))}</div>"""
+    _write_page(path, "canopy beside its peers", body, results, about)
+
+
+def _write_page(path, title, body, results, about):
     style = (pathlib.Path(__file__).parent / "report.css").read_text(encoding="utf-8")
     alarm = warning(results)
     page = f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>canopy beside its peers</title>
+<title>{title}</title>
 <style>{style}</style></head><body>
-<h1>canopy beside its peers</h1>
+<h1>{title}</h1>
 <p>{html.escape(about["revision"])} on {html.escape(about["date"])};
-{html.escape(about["machine"])}; {results.rounds} rounds.</p>
+{html.escape(about["machine"])}, clock source {html.escape(about["clock_source"])};
+{results.rounds} rounds.</p>
 {f'<p class="warning">{html.escape(alarm)}</p>' if alarm else ""}
-<h2>What is aimed at</h2><div class="scroll">{_targets_html(outcomes)}</div>
-<div class="charts"><div class="wide">{wide[0]}</div></div>
-<h2>All sides</h2><div class="scroll">{_peers_html(results, built)}</div>
-<h2>Charts</h2><div class="charts">{"".join(small)}<div class="wide">{wide[1]}</div></div>
+{body}
 <h2>How it is measured</h2><p>{METHOD}</p>
 </body></html>
 """

@@ -17,6 +17,8 @@ import subprocess
 import sys
 import time
 
+from . import names
+
 # One slice takes seconds; one that takes this long hangs.
 SLICE_LIMIT_S = 180
 
@@ -99,24 +101,24 @@ class Results:
 class Progress:
     """A live line on a terminal; elsewhere a line every ten seconds."""
 
-    def __init__(self, slices):
+    def __init__(self, kinds):
         self.start = time.monotonic()
         self.shown = float("-inf")
-        self.to_go = list(slices)
+        self.to_go = list(kinds)
         self.took_s = {}
 
     def elapsed_s(self):
         return time.monotonic() - self.start
 
-    def left_s(self):
+    def left_s(self, kinds):
         """Each slice as long as the last of its kind; what was not yet run, as the mean."""
         if not self.took_s:
             return None
         mean = statistics.mean(self.took_s.values())
-        return sum(self.took_s.get(kind, mean) for kind in self.to_go)
+        return sum(self.took_s.get(kind, mean) for kind in kinds)
 
     def begin(self, text):
-        left_s = self.left_s()
+        left_s = self.left_s(self.to_go)
         line = f"{self.elapsed_s():.0f} s: {text}"
         if left_s is not None:
             line += f", about {left_s:.0f} s to go"
@@ -166,13 +168,13 @@ def run_slice(program, workload, options):
     return done.stdout.splitlines()
 
 
-def list_workloads(programs, pattern):
-    """Each workload that matches, with the programs that have it."""
+def list_workloads(programs, options):
+    """Each workload that is wanted, with the programs that have it."""
     having = {}
     for name, program in programs.items():
         listed = subprocess.run([program, "list"], check=True, capture_output=True, text=True)
         for workload in listed.stdout.split():
-            if re.search(pattern, workload):
+            if options.wants(names.base(workload)) and re.search(options.filter, workload):
                 having.setdefault(workload, []).append(name)
     return having
 
@@ -182,32 +184,41 @@ def rotated(items, number, rounds):
     return items[first:] + items[:first]
 
 
+def slices(having, number, options):
+    """What is run in a round, in order: (workload, program)."""
+    for workload in rotated(list(having), number, options.rounds):
+        if number and options.quick and names.base(workload) in names.LONG:
+            continue
+        programs = having[workload]
+        first = number % len(programs)
+        for name in programs[first:] + programs[:first]:
+            yield workload, name
+
+
 def run_all(programs, options, side_of=None):
     """As many rounds as were asked for, or as fit into the time; one at least.
 
     `side_of(program, side)` renames what a program calls its sides.
     """
-    having = list_workloads(programs, options.filter)
+    having = list_workloads(programs, options)
     if not having:
         sys.exit("no workload has such a name")
     results = Results()
     results.workloads = list(having)
-    slices = [(workload, name) for workload, names in having.items() for name in names]
-    progress = Progress(slices * options.rounds)
-    for number in range(options.rounds):
-        if number and progress.elapsed_s() * (number + 1) / number > options.seconds:
+    rounds = [list(slices(having, number, options)) for number in range(options.rounds)]
+    progress = Progress([kind for number in rounds for kind in number])
+    for number, kinds in enumerate(rounds):
+        if number and progress.elapsed_s() + progress.left_s(kinds) > options.seconds:
             break
-        for workload in rotated(list(having), number, options.rounds):
-            names = having[workload]
-            for name in names[number % len(names):] + names[:number % len(names)]:
-                progress.begin(f"round {number + 1} of {options.rounds}, {workload}, {name}")
-                start_s = time.monotonic()
-                try:
-                    for line in run_slice(programs[name], workload, options):
-                        results.add(number, name, line, side_of)
-                except Failed as failure:
-                    results.failures.append(str(failure))
-                progress.done((workload, name), time.monotonic() - start_s)
+        for workload, name in kinds:
+            progress.begin(f"round {number + 1} of {options.rounds}, {workload}, {name}")
+            start_s = time.monotonic()
+            try:
+                for line in run_slice(programs[name], workload, options):
+                    results.add(number, name, line, side_of)
+            except Failed as failure:
+                results.failures.append(str(failure))
+            progress.done((workload, name), time.monotonic() - start_s)
         results.rounds += 1
     progress.end()
     return results

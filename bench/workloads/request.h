@@ -74,6 +74,11 @@ template <class P> class RequestWhole : public Work
     typename P::key user_key_{}, trace_key_{};
 };
 
+template <class P> void add_request_whole()
+{
+    add({.workload = "request", .side = P::name, .make = make<RequestWhole<P>>, .threads = {1, 2}});
+}
+
 template <class P> void add_request()
 {
     add({.workload = "request_plain",
@@ -81,10 +86,7 @@ template <class P> void add_request()
          .make = make<RequestPlain<P>>,
          .threads = {1, 2}});
     if constexpr (Timed<P> && Valued<P>)
-        add({.workload = "request",
-             .side = P::name,
-             .make = make<RequestWhole<P>>,
-             .threads = {1, 2}});
+        add_request_whole<P>();
 }
 
 } // namespace bench
