@@ -193,7 +193,7 @@ template <Ender ender, Where where, Kept kept> void add_resident(const char *wor
     add({.workload = workload,
          .side = "canopy",
          .make = make<Resident<ender, where, kept>>,
-         .sizes = {{5000000, 1}},
+         .sizes = {{1000000, 1}, {5000000, 1}},
          .unit = "MB",
          .once = true});
 }
@@ -225,12 +225,12 @@ void add_memories()
     add({.workload = "giving_back",
          .side = "canopy",
          .make = make<GivingBack<Burst::yes>>,
-         .sizes = {{5000000, 1}},
+         .sizes = {{1000000, 1}, {5000000, 1}},
          .once = true});
     add({.workload = "giving_back",
          .side = "no_burst",
          .make = make<GivingBack<Burst::no>>,
-         .sizes = {{5000000, 1}},
+         .sizes = {{1000000, 1}, {5000000, 1}},
          .once = true});
 }
 

@@ -81,8 +81,22 @@ ROWS = [
           ("request", 1, "malloc_only"), 2.0),
 ]
 
-# What the rows are made of, and the other points of their curves.
-WORKLOADS = {*names.CLIFFS, *(names.base(row.ours[0]) for row in ROWS)}
+def workloads(row):
+    """What a row is made of."""
+    theirs = getattr(row, "theirs", [])
+    return [key[0] for key in [row.ours, *(theirs if isinstance(theirs, list) else [theirs])]]
+
+
+_OF_ROWS = {workload for row in ROWS for workload in workloads(row)}
+_NAMES = {*names.CLIFFS, *map(names.base, _OF_ROWS)}
+
+
+def is_wanted(workload, quick=False):
+    """The rows, and the other points of their curves; in a quick run not those that take long."""
+    if quick and names.base(workload) in names.LONG:
+        return workload in _OF_ROWS
+    return names.base(workload) in _NAMES
+
 
 # Of these the worst is looked at, and not the median.
 WORST = {"burst_bystander": "max", "losing_cancel": "max"}

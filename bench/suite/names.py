@@ -108,7 +108,7 @@ CLIFFS = {
     "giving_back": "longest call while memory goes back",
 }
 
-# Each takes seconds: a quick run has them once.
+# Each takes seconds: a quick run has once what rows need of them, and no more.
 LONG = {name for name in CLIFFS
         if name.startswith(("resident_", "dead_", "giving_back", "clock_roots"))}
 

@@ -174,7 +174,7 @@ def list_workloads(programs, options):
     for name, program in programs.items():
         listed = subprocess.run([program, "list"], check=True, capture_output=True, text=True)
         for workload in listed.stdout.split():
-            if options.wants(names.base(workload)) and re.search(options.filter, workload):
+            if options.wants(workload) and re.search(options.filter, workload):
                 having.setdefault(workload, []).append(name)
     return having
 
