@@ -46,14 +46,25 @@
  * they are SWEPT. So a cancel that lost, or that meets another one in its
  * subtree, still returns only when everything below is done (promise 2).
  *
- * A merged context is met through an INPUT in the list of each of its inputs.
- * It is not walked from there (it has many ways in, and the walk knows only one
- * way back): whoever claims the INPUT first, by a compare-and-swap of its state
- * word, marks and walks the merged context afterwards, as a tree of its own. Who
- * finds it claimed by another, and not SWEPT, does the same after its own claims:
- * nobody waits, and each INPUT is claimed once, so no shape of merges makes this
- * more than linear for those that claim. A walk that has met such an INPUT does
- * not say SWEPT on its way up, since what hangs below is not done yet.
+ * A merged context is met through an INPUT in the list of each of its inputs. There are
+ * many ways in, and a walk, which keeps nothing, must know the one way back. So the
+ * first INPUT by which a walk goes in becomes the merged context's ENTRY, for good:
+ *
+ *     E1  compare-and-swap of the state word of INPUT 0, from 0 to the INPUT
+ *
+ *   Who meets the ENTRY goes in and comes back by it, as with any other child: all that
+ *   one cancel ends is one walk. Were it to change, the walks that are inside would come
+ *   back into a list that they did not come from, and miss the rest of theirs. It says
+ *   nothing of what is done. acq_rel: who reads it goes on to read the INPUT.
+ *
+ * Who meets another INPUT, and something below is not done, has come upon the path of
+ * another walk. It goes in all the same, and notes the INPUT to come back by: a detour.
+ * There is room for some, one inside the other. Where that runs out the merged context
+ * is left for later: from there on the walk does not say SWEPT, since what hangs below
+ * is not done; it is followed by one that begins at that merged context, and at last by
+ * one from the first top again. Each round completes a merged context at least, the
+ * innermost. So a cancel, also one that loses, takes time in proportion to what is below
+ * it, unless more than so many others have stopped half-way across its path.
  *
  * Progress: lock-free; a step is repeated only when another thread's succeeded. Where
  * somebody waits for several contexts, this one among them, for a bucket's lock.
@@ -143,28 +154,63 @@ static inline bool mark_child(struct canopy_ctx *child, uintptr_t word, struct p
             (word_load_seq_cst(&child->link) ^ SLOT_END)) == 0;
 }
 
-/* The next INPUT that the same cancel has claimed. */
-static struct canopy_ctx *input_link(const struct canopy_ctx *input)
+/* Room for detours, one inside the other; tests use less of it. */
+#define DETOURS 16
+#ifndef CANOPY_DETOURS
+#define CANOPY_DETOURS DETOURS
+#endif
+
+struct detours {
+    struct canopy_ctx *beyond; /* a merged context that is left for later, or NULL */
+    unsigned count;
+    struct canopy_ctx *inputs[DETOURS]; /* what to come back by, the innermost last */
+};
+
+static struct canopy_ctx *input_merged(const struct canopy_ctx *input)
 {
-    return (struct canopy_ctx *)word_load_relaxed(&input->link);
+    return (struct canopy_ctx *)word_load_relaxed(&input->aux);
 }
 
-/* Meets an INPUT: true when the merged context behind it may still have something live. */
-static bool meet_input(struct canopy_ctx *input, struct pass *pass)
+/* Meets an INPUT: what it stands for, if the walk is to go in there, or NULL. */
+static __attribute__((noinline)) struct canopy_ctx *
+enter(struct canopy_ctx *input, uintptr_t word, struct pass *pass, struct detours *detours)
 {
-    struct canopy_ctx *merged = (struct canopy_ctx *)word_load_relaxed(&input->aux);
-    if (is_settled(merged))
-        return false;
-    uintptr_t unclaimed = STATE_LIVE;
-    if (word_cas_acq_rel(&input->state, &unclaimed, STATE_CANCELED)) {
-        word_store_relaxed(&input->link, (uintptr_t)pass->inputs);
-        pass->inputs = input;
-    } else if (pass->foreign_count < PASS_FOREIGN) {
-        pass->foreign[pass->foreign_count++] = input;
-    } else {
-        pass->foreign_overflow = true;
+    struct canopy_ctx *merged = input_merged(input);
+    uintptr_t entry = 0;
+    if (mark_child(merged, word, pass))
+        return NULL;
+    if (word_cas_acq_rel(&ctx_parent(merged)->state, &entry, (uintptr_t)input) || /* E1 */
+        likely(entry == (uintptr_t)input))
+        return merged;
+    if (unlikely(detours->count == CANOPY_DETOURS)) {
+        detours->beyond = merged;
+        return NULL;
     }
-    return true;
+    detours->inputs[detours->count++] = input;
+    return merged;
+}
+
+/* At the end of the list of `ctx`: says that all below is done. What to go on behind. */
+static struct canopy_ctx *leave_other(struct canopy_ctx *ctx, uintptr_t word,
+                                      struct detours *detours)
+{
+    if (ctx_kind(ctx) == KIND_VALUE)
+        return ctx;
+    if (!detours->beyond)
+        word_store_release(&ctx->state, word | STATE_SWEPT);
+    if (detours->count > 0 && input_merged(detours->inputs[detours->count - 1]) == ctx)
+        return detours->inputs[--detours->count];
+    return (struct canopy_ctx *)word_load_acquire(&ctx_parent(ctx)->state); /* E1 */
+}
+
+static inline struct canopy_ctx *leave(struct canopy_ctx *ctx, uintptr_t word,
+                                       struct detours *detours)
+{
+    if (unlikely(ctx_kind(ctx) > KIND_ROOT)) /* merged, or a value layer */
+        return leave_other(ctx, word, detours);
+    if (likely(!detours->beyond))
+        word_store_release(&ctx->state, word | STATE_SWEPT);
+    return ctx;
 }
 
 /* The context that a slot holds, or NULL. */
@@ -234,6 +280,13 @@ static struct place place_at(atomic_word *slot, bool in_block)
     return (struct place){slot, in_block, in_block ? children_leaving(slot) : 0};
 }
 
+/* Where the parent's list holds `ctx`. */
+static inline struct place place_of(const struct canopy_ctx *ctx)
+{
+    uintptr_t where = word_load_relaxed(&ctx->slot);
+    return place_at((atomic_word *)(where & ~SLOT_STRIPED), where & SLOT_STRIPED);
+}
+
 /* The first place of the row that `link`, found in the list of `ctx`, leads to. */
 static struct place next_row(struct canopy_ctx *ctx, uintptr_t link)
 {
@@ -273,13 +326,34 @@ static atomic_word *mark_leaves(struct place at, uintptr_t word, struct pass *pa
     return at.slot;
 }
 
-/* Everything below `top`, which is marked. Inside a read section. */
-static void walk(struct canopy_ctx *top, struct pass *pass)
+/* Meets a child: what the walk is to go on in, or NULL. */
+static inline struct canopy_ctx *meet(struct canopy_ctx *child, uintptr_t word, struct pass *pass,
+                                      struct detours *detours)
+{
+    switch (ctx_kind(child)) {
+    case KIND_DETACHED:
+        return NULL;
+    case KIND_INPUT:
+        return enter(child, word, pass, detours);
+    case KIND_VALUE:
+        return ctx_may_have_children(child) ? child : NULL;
+    default:
+        return likely(mark_child(child, word, pass)) ? NULL : child;
+    }
+}
+
+/*
+ * Everything below `top`, which is marked. Inside a read section. NULL: all of it is
+ * done; else the merged context at which to go on, and then here once more.
+ */
+static struct canopy_ctx *walk(struct canopy_ctx *top, struct pass *pass)
 {
     struct canopy_ctx *ctx = top;
     struct place at = place_at(ctx_first_slot(ctx), false);
     uintptr_t word = word_below(ctx);
-    bool complete = true;
+    struct detours detours;
+    detours.beyond = NULL;
+    detours.count = 0;
     for (;;) {
         if (at.in_block)
             at.slot = mark_leaves(at, word, pass);
@@ -294,13 +368,12 @@ static void walk(struct canopy_ctx *top, struct pass *pass)
             at = next_row(ctx, held);
             if (at.slot)
                 continue;
-            if (complete && ctx_kind(ctx) != KIND_VALUE)
-                word_store_release(&ctx->state, word | STATE_SWEPT);
+            struct canopy_ctx *from = leave(ctx, word, &detours);
             if (ctx == top)
-                return;
-            at = place_at(ctx_slot(ctx), word_load_relaxed(&ctx->slot) & SLOT_STRIPED);
+                return detours.beyond;
+            at = place_of(from);
             at.slot++;
-            ctx = ctx_parent(ctx);
+            ctx = ctx_parent(from);
             __builtin_prefetch(ctx_parent(ctx), 1);
             word = word_below(ctx);
             continue;
@@ -314,37 +387,13 @@ static void walk(struct canopy_ctx *top, struct pass *pass)
         uintptr_t below = word_load_relaxed(&child->slot0);
         if (unlikely(below != 0))
             __builtin_prefetch(slot_ctx(below), 1);
-        switch (ctx_kind(child)) {
-        case KIND_DETACHED:
+        child = meet(child, word, pass, &detours);
+        if (likely(!child))
             continue;
-        case KIND_INPUT:
-            if (meet_input(child, pass))
-                complete = false;
-            continue;
-        case KIND_VALUE:
-            if (!ctx_may_have_children(child))
-                continue;
-            break;
-        default:
-            if (likely(mark_child(child, word, pass)))
-                continue;
-        }
         ctx = child;
         at = place_at(ctx_first_slot(ctx), false);
         word = word_below(ctx);
     }
-}
-
-static void tree(struct canopy_ctx *ctx, uintptr_t word, struct pass *pass)
-{
-    mark(ctx, word, pass);
-    if (!is_settled(ctx))
-        walk(ctx, pass);
-}
-
-static void merged_tree(const struct canopy_ctx *input, struct pass *pass)
-{
-    tree((struct canopy_ctx *)word_load_relaxed(&input->aux), word_below(ctx_parent(input)), pass);
 }
 
 bool cancel_tree(struct canopy_ctx *ctx, uintptr_t word, struct pass *pass)
@@ -362,33 +411,13 @@ bool cancel_tree(struct canopy_ctx *ctx, uintptr_t word, struct pass *pass)
         rcu_read_begin();
         won = mark(ctx, word, pass);
     }
-    struct canopy_ctx *entered = NULL;
-    do {
-        pass->foreign_overflow = false;
-        walk(ctx, pass);
-        for (;;) {
-            struct canopy_ctx *input = pass->inputs;
-            if (input) {
-                pass->inputs = input_link(input);
-                word_store_relaxed(&input->link, (uintptr_t)entered);
-                entered = input;
-            } else if (pass->foreign_count) {
-                input = pass->foreign[--pass->foreign_count];
-            } else {
-                break;
-            }
-            merged_tree(input, pass);
-        }
-    } while (pass->foreign_overflow);
-    /* What met inputs on its way could not say SWEPT; now, the latest first, it can. */
-    if (unlikely(entered != NULL)) {
-        for (; entered; entered = input_link(entered))
-            merged_tree(entered, pass);
-        tree(ctx, word, pass);
+    struct canopy_ctx *beyond = walk(ctx, pass);
+    while (unlikely(beyond != NULL)) {
+        do
+            beyond = walk(beyond, pass);
+        while (beyond);
+        beyond = walk(ctx, pass);
     }
-    /* Inputs met just now came after C1: their constructors end what they stand for. */
-    pass->inputs = NULL;
-    pass->foreign_count = 0;
     rcu_read_end();
     return won;
 }

@@ -6,22 +6,16 @@
 
 #include "children.h"
 
-#define PASS_FOREIGN 16
-
 /*
- * What a cancel gathers while it marks: records to deliver afterwards, merged
- * contexts still to be marked. On the canceller's stack.
+ * What a cancel gathers while it marks: records to deliver afterwards. On the
+ * canceller's stack.
  */
 struct pass {
     struct canopy_callback *first;
     struct canopy_callback **last;
-    int64_t due_ns;                           /* of a clock's: the deadline that ends something */
-    int64_t claimed_ns;                       /* the same when a record was claimed last */
-    bool is_unordered;                        /* some record's is less than that of one before */
-    struct canopy_ctx *inputs;                /* claimed inputs of merged contexts, linked */
-    struct canopy_ctx *foreign[PASS_FOREIGN]; /* merged contexts that others claimed */
-    unsigned foreign_count;
-    bool foreign_overflow;
+    int64_t due_ns;     /* of a clock's: the deadline that ends something */
+    int64_t claimed_ns; /* the same when a record was claimed last */
+    bool is_unordered;  /* some record's is less than that of one before */
 };
 
 static inline void pass_init(struct pass *pass)
@@ -31,9 +25,6 @@ static inline void pass_init(struct pass *pass)
     pass->due_ns = 0;
     pass->claimed_ns = 0;
     pass->is_unordered = false;
-    pass->inputs = NULL;
-    pass->foreign_count = 0;
-    pass->foreign_overflow = false;
 }
 
 /* A cause and a kind of end, as the state word holds them. */

@@ -7,12 +7,12 @@
  *        |              :              :         (slot: a reference to the input)
  *     merged ·························           aux of each INPUT: the merged context
  *
- * Each input's children list holds an INPUT, which a cancel that walks there takes
- * as the order to end the merged context (cancel.c). The merged context itself
- * sits in the only slot of INPUT 0, so it has a slot that vouches for it, and its
- * values come down from input 0 like any child's. An INPUT has neither references
- * nor children of its own: `refs` links it to the next INPUT, `link` to the next
- * one that the same cancel has claimed.
+ * Each input's children list holds an INPUT, by which a cancel that walks there goes
+ * on into the merged context (cancel.c). The merged context itself sits in the only
+ * slot of INPUT 0, so it has a slot that vouches for it, and its values come down from
+ * input 0 like any child's. An INPUT has neither references nor children of its own:
+ * `refs` links it to the next INPUT, and INPUT 0's `state` holds the INPUT that cancels
+ * go in and come out by.
  *
  * Which input's end it reports: the inputs are registered and looked at in order, each
  * before the next one is registered. So where one input's cancel has returned before
@@ -111,7 +111,6 @@ static void merged_free(struct canopy_ctx *merged, bool retired)
     while (input) {
         struct canopy_ctx *next = input_next(input);
         struct domain *domain = ctx_domain(input);
-        word_store_relaxed(&input->link, SLOT_END);
         word_store_relaxed(&input->slot0, 0);
         ctx_free(input);
         if (retired)

@@ -4,7 +4,7 @@
  *   state     0 live, 1 live and somebody sleeps on it; once done the cause's
  *             address with what kind of end it was and whether the walk below
  *             is complete; in a value layer, forever, the context it shares
- *             its state with
+ *             its state with; in an INPUT see merge.c
  *   refs      handles (high half), and references from children that were
  *             counted (low half); see children.h
  *   parent    and, in its low bits, the kind of this context

@@ -3,6 +3,8 @@
  */
 #include "counted.h"
 
+#include <fcntl.h>
+#include <pthread.h>
 #include <unistd.h>
 
 #define REPEAT for (unsigned i = 0; i < BATCH; i++)
@@ -144,6 +146,107 @@ static void after_crowd(struct scene *scene, struct part *part)
         canopy_end(part->nodes[i]);
     }
     canopy_end(part->ctx);
+}
+
+/*
+ * A cancel that loses to one which has come to a stop in the middle: at a context whose fd
+ * it cannot write. On `n` merged contexts with a child each.
+ */
+static struct losing {
+    pthread_t winner;
+    sem_t told, through;
+    canopy_ctx *ctx; /* for the winner to cancel; NULL: no more */
+    int fd;          /* of the context at which it stops */
+    unsigned n;
+    canopy_ctx *other;
+    canopy_ctx **merged;
+    canopy_ctx **below;
+} losing;
+
+static void *winner_main(void *arg)
+{
+    (void)arg;
+    for (;;) {
+        await(&losing.told);
+        if (!losing.ctx)
+            return NULL;
+        canopy_cancel(losing.ctx);
+        sem_post(&losing.through);
+    }
+}
+
+static void enter_losing(struct scene *scene, struct part *part)
+{
+    (void)scene;
+    (void)part;
+    sem_init(&losing.told, 0, 0);
+    sem_init(&losing.through, 0, 0);
+    if (pthread_create(&losing.winner, NULL, winner_main, NULL) != 0)
+        must(NULL);
+}
+
+static void leave_losing(struct scene *scene, struct part *part)
+{
+    (void)scene;
+    (void)part;
+    losing.ctx = NULL;
+    sem_post(&losing.told);
+    pthread_join(losing.winner, NULL);
+    sem_destroy(&losing.told);
+    sem_destroy(&losing.through);
+}
+
+static void before_losing(struct part *part, unsigned n)
+{
+    const uint64_t full = UINT64_MAX - 1;
+
+    losing.n = n;
+    losing.merged = must(calloc(n, sizeof *losing.merged));
+    losing.below = must(calloc(n, sizeof *losing.below));
+    losing.ctx = part->ctx = must(canopy_with_cancel(canopy_background()));
+    losing.other = must(canopy_with_cancel(canopy_background()));
+    for (unsigned i = 0; i < n; i++) {
+        const canopy_ctx *inputs[] = {losing.other, losing.ctx};
+        losing.merged[i] = must(canopy_with_any(inputs, 2));
+        losing.below[i] = must(canopy_with_cancel(losing.merged[i]));
+    }
+    losing.fd = canopy_done_fd(losing.below[0]);
+    if (fcntl(losing.fd, F_SETFL, 0) != 0 || write(losing.fd, &full, sizeof full) < 0)
+        must(NULL);
+    sem_post(&losing.told);
+    while (!canopy_done(losing.below[0]))
+        usleep(100);
+}
+
+static void before_losing_crowd(struct scene *scene, struct part *part)
+{
+    (void)scene;
+    before_losing(part, CROWD);
+}
+
+static void before_losing_crowds(struct scene *scene, struct part *part)
+{
+    (void)scene;
+    before_losing(part, CROWDS * CROWD);
+}
+
+static void after_losing(struct scene *scene, struct part *part)
+{
+    uint64_t full;
+
+    (void)scene;
+    if (read(losing.fd, &full, sizeof full) < 0)
+        must(NULL);
+    await(&losing.through);
+    for (unsigned i = losing.n; i-- > 0;) {
+        must(canopy_done(losing.below[i]) ? part : NULL);
+        canopy_end(losing.below[i]);
+        canopy_end(losing.merged[i]);
+    }
+    canopy_end(losing.other);
+    canopy_end(part->ctx);
+    free(losing.below);
+    free(losing.merged);
 }
 
 static void enter_wake(struct scene *scene, struct part *part)
@@ -379,6 +482,12 @@ const struct counted_case counted_cases[] = {
      .work = work_cancel, .after = after_crowd},
     {.name = "cancel_deep", .parent = UNDER_SHARED, .operations = CROWD, .before = before_deep,
      .work = work_cancel, .after = after_crowd},
+    {.name = "cancel_losing", .parent = UNDER_BACKGROUND, .operations = CROWD, .fences = 1,
+     .enter = enter_losing, .before = before_losing_crowd, .work = work_cancel,
+     .after = after_losing, .leave = leave_losing},
+    {.name = "cancel_losing_more", .parent = UNDER_BACKGROUND, .operations = CROWDS * CROWD,
+     .fences = 1, .enter = enter_losing, .before = before_losing_crowds, .work = work_cancel,
+     .after = after_losing, .leave = leave_losing},
     {.name = "wake", .parent = UNDER_SHARED, .operations = 1, .wakes = 1, .enter = enter_wake,
      .before = before_wake, .work = work_cancel, .after = after_wake, .leave = leave_wake},
     {.name = "err", .parent = UNDER_SHARED, .operations = BATCH, .enter = enter_ctx,

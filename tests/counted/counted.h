@@ -35,6 +35,9 @@
 /* Operations that have to be many at once: the children of one cancel. */
 #define CROWD 1000
 
+/* And as many of those as show whether what a cancel costs grows faster than they do. */
+#define CROWDS 4
+
 /* What everybody works under. */
 enum parent {
     UNDER_BACKGROUND,

@@ -64,7 +64,10 @@ void scene_close(struct scene *scene)
 
 /* --------------------------------------------------------------------- threads */
 
-/* The address of the futex that a thread sleeps on, as the kernel tells it; 0 if on none. */
+/*
+ * The address of the futex that a thread sleeps on, as the kernel tells it; 0 if on none. What
+ * cannot write to an fd sleeps as well, and what waits for a grace period meanwhile.
+ */
 static uintptr_t sleeps_on(const char *thread)
 {
     char path[sizeof(struct dirent) + 64];
@@ -75,6 +78,8 @@ static uintptr_t sleeps_on(const char *thread)
     FILE *file = must(fopen(path, "r"));
     int read = fscanf(file, "%ld %lx", &number, &word);
     fclose(file);
+    if (read == 2 && (number == SYS_write || number == SYS_poll))
+        return 1;
     return read == 2 && number == SYS_futex ? word : 0;
 }
 

@@ -595,3 +595,60 @@ SCENARIO(derive_under_merged_beside_cancel_of_an_input)
     canopy_end(below);
     end_inputs();
 }
+
+/* ------------------------------------------- merged, something below, and more behind it */
+
+static canopy_ctx *after_left, *after_right;
+
+/* What is behind the merged context in the lists of its inputs is met on the way back. */
+static void make_tree_below_merged(void)
+{
+    make_inputs();
+    merges();
+    below = canopy_with_cancel(merged);
+    after_left = canopy_with_cancel(left);
+    after_right = canopy_with_cancel(right);
+}
+
+static void end_tree_below_merged(void)
+{
+    canopy_end(after_right);
+    canopy_end(after_left);
+    canopy_end(below);
+    end_inputs();
+}
+
+static void cancels_left_for_all_below(void)
+{
+    canopy_cancel(left);
+    CHECK(canopy_done(below) && canopy_done(after_left));
+}
+
+static void cancels_right_for_all_below(void)
+{
+    canopy_cancel(right);
+    CHECK(canopy_done(below) && canopy_done(after_right));
+}
+
+SCENARIO(tree_below_merged_beside_cancel_of_both_inputs)
+{
+    make_tree_below_merged();
+    beside(cancels_left_for_all_below, cancels_right_for_all_below, NULL);
+    end_tree_below_merged();
+}
+
+SCENARIO(tree_below_merged_beside_cancel_of_an_input_by_two)
+{
+    make_tree_below_merged();
+    beside(cancels_left_for_all_below, cancels_left_for_all_below, NULL);
+    CHECK(!canopy_done(after_right));
+    end_tree_below_merged();
+}
+
+SCENARIO(tree_below_merged_beside_cancels_of_one_input_and_two_of_the_other)
+{
+    make_tree_below_merged();
+    beside(cancels_left_for_all_below, cancels_right_for_all_below, cancels_right_for_all_below,
+           NULL);
+    end_tree_below_merged();
+}

@@ -4,6 +4,10 @@
  */
 #include "probes.h"
 
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
 static const canopy_key counted = {"counted", count_call};
 
 /* ---------------------------------------------------------------- lifetime */
@@ -187,4 +191,99 @@ TEST(p27_made_while_an_input_is_being_cancelled_it_ends_done)
     }
     canopy_end(other);
     fixture_close(&fixture);
+}
+
+/* ------------------------------------------------- a cancel that comes to a stop */
+
+/* A context whose canceller stops in the middle, at what nobody has read, until that is read. */
+static int stop_at(canopy_ctx *ctx)
+{
+    int fd = canopy_done_fd(ctx);
+    uint64_t full = UINT64_MAX - 1;
+    assert_int_equal(fcntl(fd, F_SETFL, 0), 0);
+    assert_int_equal(write(fd, &full, sizeof full), sizeof full);
+    return fd;
+}
+
+static void go_on(int fd)
+{
+    uint64_t count;
+    assert_int_equal(read(fd, &count, sizeof count), sizeof count);
+}
+
+static void cancel_it(void *ctx)
+{
+    canopy_cancel(ctx);
+}
+
+struct merges {
+    size_t n;
+    canopy_ctx *inputs[2];
+    canopy_ctx **merged;
+    canopy_ctx **below;
+};
+
+/* Each on both inputs, with a child; `is_chain`: the first input of each is the one before. */
+static void merges_make(struct merges *merges, const canopy_ctx *root, size_t n, bool is_chain)
+{
+    merges->n = n;
+    merges->inputs[0] = canopy_with_cancel(root);
+    merges->inputs[1] = canopy_with_cancel(root);
+    merges->merged = calloc(n, sizeof *merges->merged);
+    merges->below = calloc(n, sizeof *merges->below);
+    assert_true(merges->merged && merges->below);
+    for (size_t i = 0; i < n; i++) {
+        const canopy_ctx *first = is_chain && i > 0 ? merges->below[i - 1] : merges->inputs[0];
+        merges->merged[i] = any2(first, merges->inputs[1]);
+        merges->below[i] = canopy_with_cancel(merges->merged[i]);
+    }
+}
+
+static void merges_end(struct merges *merges)
+{
+    for (size_t i = merges->n; i-- > 0;) {
+        canopy_end(merges->below[i]);
+        canopy_end(merges->merged[i]);
+    }
+    canopy_end(merges->inputs[1]);
+    canopy_end(merges->inputs[0]);
+    free(merges->below);
+    free(merges->merged);
+}
+
+/* A cancel of the first input stops at `stop`; one of `input` does all the same what is to do. */
+static void lose_over_merges(size_t n, bool is_chain, size_t stop, unsigned input)
+{
+    struct fixture fixture;
+    struct merges merges;
+    struct thread winner;
+    fixture_open(&fixture, CANOPY_CLOCK_HOST);
+    merges_make(&merges, fixture.root, n, is_chain);
+    int fd = stop_at(merges.below[stop]);
+    thread_start(&winner, cancel_it, merges.inputs[0]);
+    assert_true(eventually(canopy_done(merges.below[stop]), SOON));
+
+    assert_int_equal(canopy_cancel(merges.inputs[input]), input == 1);
+    for (size_t i = 0; i < n; i++)
+        assert_true(canopy_done(merges.merged[i]) && canopy_done(merges.below[i]));
+    go_on(fd);
+    thread_join(&winner);
+    merges_end(&merges);
+    fixture_close(&fixture);
+}
+
+/* Half a minute and more where each of them, or some, are looked for from the first again. */
+TEST(p27_a_cancel_that_loses_over_200000_merges_finds_them_done)
+{
+    size_t n = SCALED(200000, 5000);
+    lose_over_merges(n, false, 0, 0);
+    lose_over_merges(n, false, n / 2, 1);
+}
+
+TEST(p27_a_cancel_that_loses_over_a_chain_of_merges_finds_them_done)
+{
+    size_t n = SCALED(50000, 2000);
+    lose_over_merges(n, true, n - 1, 0);
+    lose_over_merges(n, true, n - 1, 1);
+    lose_over_merges(n, true, n / 2, 1);
 }
