@@ -13,9 +13,34 @@
 /* How long a client that was told to close may take to do so. */
 #define LINGER_NS (1000 * NS_PER_MS)
 
+/* An idle connection is closed by a part of its time too early, at most. */
+#define IDLE_PRECISION 16
+
 static bool is_open(const struct conn *conn)
 {
     return conn->endpoint.fd >= 0;
+}
+
+static void conn_limit(struct conn *conn, int64_t until_ns)
+{
+    conn->idle_until_ns = until_ns;
+    context_set_deadline(conn->scope.timed, until_ns);
+}
+
+/* Where the request's own deadline is earlier there is nothing to move. */
+void conn_busy(struct conn *conn, int64_t until_ns)
+{
+    if (conn->idle_until_ns <= until_ns)
+        conn_limit(conn, CANOPY_NEVER);
+}
+
+/* Not moved each time: it is enough that it is about right. */
+void conn_idle(struct conn *conn)
+{
+    const int64_t idle_ns = conn->worker->server->options.idle_ns;
+    const int64_t until_ns = conn->worker->now_ns + idle_ns;
+    if (conn->idle_until_ns > until_ns || until_ns - conn->idle_until_ns > idle_ns / IDLE_PRECISION)
+        conn_limit(conn, until_ns);
 }
 
 /* Buries the connection once nothing refers to it. */
@@ -92,7 +117,7 @@ static void conn_linger(struct conn *conn)
     }
     conn->lingering = true;
     shutdown(conn->endpoint.fd, SHUT_WR);
-    context_set_deadline(conn->scope.timed, conn->worker->now_ns + LINGER_NS);
+    conn_limit(conn, conn->worker->now_ns + LINGER_NS);
     endpoint_watch(conn->worker, &conn->endpoint, EPOLLIN | EPOLLRDHUP);
 }
 
@@ -225,8 +250,10 @@ void conn_open(struct worker *worker, int fd, const struct sockaddr_in *client)
         close(fd);
         return;
     }
-    *conn = (struct conn){
-        .endpoint = {.fd = fd, .ready = conn_ready}, .worker = worker, .client = *client};
+    *conn = (struct conn){.endpoint = {.fd = fd, .ready = conn_ready},
+                          .worker = worker,
+                          .idle_until_ns = idle_until_ns,
+                          .client = *client};
     LIST_INSERT_HEAD(&worker->conns, conn, siblings);
     http_start(&conn->inbound, HTTP_REQUEST);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);

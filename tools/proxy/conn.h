@@ -17,6 +17,7 @@ struct conn {
     struct worker *worker;
     struct scope scope;
     canopy_loop_callback on_done;
+    int64_t idle_until_ns; /* the context's deadline */
     struct sockaddr_in client;
     struct http_message inbound;
     struct buffer leftover;    /* read, but belongs to requests to come */
@@ -33,6 +34,10 @@ void conn_open(struct worker *worker, int fd, const struct sockaddr_in *client);
 
 /* Carries the connection as far as it goes without waiting. */
 void conn_advance(struct conn *conn);
+
+/* A request runs, until `until_ns` at the latest; and it has ended. */
+void conn_busy(struct conn *conn, int64_t until_ns);
+void conn_idle(struct conn *conn);
 
 /* The server stops: ends the connection now, if it is idle. */
 void conn_drain(struct conn *conn);

@@ -167,10 +167,13 @@ static inline int worker_contexts_fd(const struct worker_contexts *w)
     return canopy_loop_fd(&w->loop);
 }
 
-/* How long the worker may sleep, for epoll_wait. */
-static inline int worker_contexts_timeout_ms(struct worker_contexts *w)
+/*
+ * How long the worker may sleep, for epoll_wait. `now_ns`: when its last batch of events
+ * arrived, so that a deadline is late by what they took, and the clock is read once a turn.
+ */
+static inline int worker_contexts_timeout_ms(struct worker_contexts *w, int64_t now_ns)
 {
-    return canopy_loop_timeout_ms(canopy_loop_timeout_ns(&w->loop, monotonic_ns()));
+    return canopy_loop_timeout_ms(canopy_loop_timeout_ns(&w->loop, now_ns));
 }
 
 /* Ends what is due, and runs the callbacks of what is done. */
@@ -364,9 +367,9 @@ static inline int worker_contexts_fd(const struct worker_contexts *w)
     return w->server->stop_fd;
 }
 
-static inline int worker_contexts_timeout_ms(struct worker_contexts *w)
+static inline int worker_contexts_timeout_ms(struct worker_contexts *w, int64_t now_ns)
 {
-    (void)w;
+    (void)w, (void)now_ns;
     return -1;
 }
 

@@ -45,9 +45,10 @@ static bool request_open(struct request *request, struct worker *worker, int64_t
     struct conn *conn = request->conn;
     const int64_t timeout_ns =
         timeout_ms >= 0 ? timeout_ms * NS_PER_MS : worker->server->options.timeout_ns;
-    context_set_deadline(conn->scope.timed, CANOPY_NEVER);
-    return request_contexts_open(&worker->contexts, &request->scope, &conn->scope,
-                                 worker->now_ns + timeout_ns, &request->id) &&
+    const int64_t deadline_ns = worker->now_ns + timeout_ns;
+    conn_busy(conn, deadline_ns);
+    return request_contexts_open(&worker->contexts, &request->scope, &conn->scope, deadline_ns,
+                                 &request->id) &&
            context_watch(&worker->contexts, request->scope.timed, &request->on_done,
                          request_cancelled, request);
 }
@@ -141,6 +142,6 @@ void request_end(struct request *request, enum outcome outcome)
     conn->inbound.body_out = NULL;
     buffer_clear(&conn->to_upstream);
     conn->request = NULL;
-    context_set_deadline(conn->scope.timed, worker->now_ns + worker->server->options.idle_ns);
+    conn_idle(conn);
     worker_bury(worker, &request->record);
 }

@@ -111,13 +111,10 @@ static void call_unqueue(struct call *call)
 static void call_end(struct call *call)
 {
     call_unqueue(call);
-    if (call->request)
-        call->request->call = NULL;
-    call->request = NULL;
+    call->request->call = NULL;
     if (call->upstream)
         call->upstream->call = NULL;
     call->upstream = NULL;
-    context_unwatch(&call->on_done);
     context_end(&call->worker->contexts, call->ctx);
     worker_bury(call->worker, &call->record);
 }
@@ -130,9 +127,8 @@ static void call_abort(struct call *call)
 }
 
 /* The call's context is done: its connection is of no use to anybody. */
-static void call_cancelled(void *argument)
+static void call_cancelled(struct call *call)
 {
-    struct call *call = argument;
     struct stats *stats = &call->worker->stats;
     const bool sent = call->upstream != NULL;
     const bool timed_out = context_timed_out(call->ctx);
@@ -150,11 +146,9 @@ void call_abandon(struct call *call)
 
 void call_detach(struct call *call)
 {
-    call->request->call = NULL;
-    call->request = NULL;
-    call_unqueue(call);
-    /* A call that was cancelled has its own callback, and closes when that runs. */
-    if (!context_done(call->ctx))
+    if (context_done(call->ctx))
+        call_cancelled(call);
+    else
         call_abort(call);
 }
 
@@ -189,8 +183,7 @@ static void call_begin(struct request *request, bool fresh)
     }
     *call = (struct call){.worker = worker, .request = request};
     request->call = call;
-    if (!context_call(&worker->contexts, request->scope.ctx, &call->ctx) ||
-        !context_watch(&worker->contexts, call->ctx, &call->on_done, call_cancelled, call)) {
+    if (!context_call(&worker->contexts, request->scope.ctx, &call->ctx)) {
         call_end(call);
         request_end(request, OUTCOME_OVERLOAD);
     } else if (fresh || upstream_is_available(worker)) {
@@ -345,8 +338,6 @@ static void upstream_ready(struct endpoint *endpoint, uint32_t events)
         upstream_close(upstream);
         return;
     }
-    if (!call->request)
-        return; /* cancelled: its callback is about to run */
     struct conn *conn = call->request->conn;
     if (!upstream->connected && !upstream_connected(upstream)) {
         call_lost(call);

@@ -2,7 +2,7 @@
  * upstream.h - the other side: connections to the upstream, which are kept for
  * reuse, and calls, each one request sent over one of them. Where connections
  * are limited, calls wait for one. A call has a context of its own below its
- * request's; when that is done the call's connection is closed at once.
+ * request's, whose callback detaches it: its connection is closed at once.
  */
 #ifndef PROXY_UPSTREAM_H
 #define PROXY_UPSTREAM_H
@@ -28,11 +28,10 @@ struct call {
     struct record record;
     TAILQ_ENTRY(call) siblings; /* among the waiting ones */
     struct worker *worker;
-    struct request *request;   /* NULL: it does not wait for us any more */
+    struct request *request;
     struct upstream *upstream; /* NULL: it waits for one, or is over */
     bool waiting;
     canopy_ctx *ctx;
-    canopy_loop_callback on_done;
     int64_t abandoned_ns; /* when its client hung up */
 };
 

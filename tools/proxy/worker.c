@@ -180,6 +180,7 @@ bool worker_open(struct worker *worker, struct server *server, unsigned index, u
 /* What must be done on the worker's own thread, whose loop this makes. */
 static bool worker_start(struct worker *worker)
 {
+    worker->now_ns = monotonic_ns();
     if (!worker_contexts_start(&worker->contexts, &worker->server->contexts, worker_drain, worker))
         return false;
     worker->alarm.fd = worker_contexts_fd(&worker->contexts);
@@ -194,7 +195,7 @@ void *worker_run(void *argument)
         errx(EXIT_FAILURE, "cannot start a worker");
     while (!worker->draining || worker->record_count > 0) {
         int count = epoll_wait(worker->epoll_fd, events, EVENTS_AT_ONCE,
-                               worker_contexts_timeout_ms(&worker->contexts));
+                               worker_contexts_timeout_ms(&worker->contexts, worker->now_ns));
         worker->now_ns = monotonic_ns();
         worker_contexts_run(&worker->contexts, worker->now_ns);
         for (int i = 0; i < count; i++) {
