@@ -5,13 +5,28 @@
  * Memory is counted as it comes from the allocator and goes back: slabs, heaps, shelves.
  * Contexts are counted as they go from slabs into magazines and back (pool.c), half a
  * magazine at a time, by each heap for itself. So what is out of the slabs is alive, or
- * retired, or lies in a magazine: how much that is, only the magazine's thread may ask.
+ * retired, or lies in a magazine: how much that is, only the magazine's thread may ask,
+ * or whoever has the lock where no thread has the heap.
  * With a limit each context is counted at its birth and end anyway.
  */
 #include <errno.h>
 #include <string.h>
 
 #include "ctx.h"
+
+static uint64_t at_hand(const struct heap *heap)
+{
+    const struct pool *pool = &heap->pools[CLASS_CTX];
+    return pool->loaded.count + pool->spare.count;
+}
+
+static uint64_t orphans_at_hand(const struct heap *orphan)
+{
+    uint64_t n = 0;
+    for (; orphan; orphan = orphan->next_orphan)
+        n += at_hand(orphan);
+    return n;
+}
 
 static size_t contexts(struct domain *domain)
 {
@@ -22,10 +37,11 @@ static size_t contexts(struct domain *domain)
     pthread_mutex_lock(&library_lock);
     for (const struct heap *heap = domain->heaps; heap; heap = heap->next)
         out += u64_load_relaxed(&heap->taken);
+    out -= orphans_at_hand(domain->orphans) + orphans_at_hand(domain->tidied);
     pthread_mutex_unlock(&library_lock);
     out -= u64_load_relaxed(&domain->given_back);
     if (own)
-        out -= own->pools[CLASS_CTX].loaded.count + own->pools[CLASS_CTX].spare.count;
+        out -= at_hand(own);
     if (!slab_is_inherited(slab_of(domain->root)))
         out--; /* the root itself */
     /* Read one after the other, beside threads that hand contexts on, they may not add up. */
