@@ -17,11 +17,13 @@
  *   D1 before D2 and D3 before D4 are store-then-load on both sides: either D2 sees
  *   the reset bound and lowers it, or D4 sees the deadline. Without the fences D2
  *   could see the old low bound, and D4 no deadline: a context that never expires.
- *   The clock's is the heavy one, once for all that it looks at in a turn; where
- *   the kernel has none D1 is seq_cst. Each level above pairs with the one below in
+ *   The clock's is the heavy one, once for all that it looks at in a turn, and where
+ *   other threads can arm by plain stores (domain_fence); where the kernel has none D1 is
+ *   seq_cst. Each level above pairs with the one below in
  *   the same way, the lowering of a bound, seq_cst, taking the place of D1.
- *   A turn may be limited: D3 leaves the bounds of what it has no room for as they
- *   are, due, and so are then those above them.
+ *   A turn may be limited: a look that it has no time for is owed to the next ones. Only
+ *   the clock knows of that, as D3 is behind it and the bounds are for what is armed since
+ *   then; the domain's, and those above it, stay due as long as any look is owed.
  *
  * The clock looks at lines that may be free, or reborn. A free line's deadline is
  * NEVER; it is set to that before the slot is let go (ctx.c), and armed after the
@@ -30,7 +32,7 @@
  * clock tags the slot LOOKED by a compare-and-swap from this line's address: it
  * succeeds only if the context is registered there now, and then it stays. In a
  * stripe that holds only if the owner is not just emptying the slot by a plain store
- * (children.c): so after one more fence_heavy, for many, the clock goes on with what no
+ * (children.c): so after one more such fence, for many, the clock goes on with what no
  * heap is leaving and what still has the tag. Only then are parent and kind read, and
  * the deadline again. What is gathered for that is ended in the order of deadlines, and
  * the records that a turn has claimed are sorted by them before they are told (due.h).

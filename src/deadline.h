@@ -42,13 +42,42 @@ struct canopy_ctx *deadline_awaited(const canopy_ctx *ctx, int64_t *deadline_ns)
 /* Lowers a bound to `due_ns`; true when it was above. */
 bool bound_lower(atomic_i64 *bound, int64_t due_ns);
 
+/* How far a turn of a clock goes, and a little further: it always does something. */
+struct limit {
+    unsigned lines;   /* so many contexts */
+    int64_t until_ns; /* of CLOCK_MONOTONIC */
+};
+
+/* So many contexts that are due are ended in the order of their deadlines. */
+#define TURN_LINES 256
+
 /*
- * Ends what is due in a domain at `now_ns`; `pass` gathers the records. Looks at no
- * more than `*groups` groups, and takes off those that it looked at: what there was
- * no time for stays due. Returns a time by which to look again. One caller at a time
- * for each domain; inside a read section.
+ * Ends what is due at `now_ns`, in a domain or in all that the library's clock serves;
+ * `pass` gathers the records. What there was no time for stays due. The bounds say when
+ * to look again. One caller at a time for each domain; inside a read section.
  */
-int64_t expire_domain(struct domain *domain, int64_t now_ns, unsigned *groups, struct pass *pass);
+void expire_domain(struct domain *domain, int64_t now_ns, const struct limit *limit,
+                   struct pass *pass);
+void expire_clocked(int64_t now_ns, const struct limit *limit, struct pass *pass);
+
+/*
+ * The moment at which a host's turn of `most_ns` stops, and whether it goes on before that:
+ * one without an end does all that it does at once.
+ */
+static inline int64_t limit_until_ns(int64_t most_ns)
+{
+    if (most_ns <= 0)
+        return 0;
+    return most_ns == CANOPY_NEVER ? CANOPY_NEVER : saturating_add(clock_now_ns(), most_ns);
+}
+
+static inline bool limit_allows_more(int64_t until_ns)
+{
+    return until_ns != CANOPY_NEVER && !time_is_up(until_ns);
+}
+
+/* A portion of a host's turn, and the callbacks in it. False: nothing was due. */
+bool host_advance(struct domain *domain, int64_t now_ns, int64_t until_ns);
 
 /*
  * Ends `ctx` for what is due at `now_ns` on the way up, if anything is. Repeats
@@ -56,7 +85,8 @@ int64_t expire_domain(struct domain *domain, int64_t now_ns, unsigned *groups, s
  */
 void expire_one(struct canopy_ctx *ctx, int64_t now_ns, struct pass *pass);
 
-/* Wakes the clock's thread for something due at `due_ns`. In clock.c. */
+/* Lowers the bound over all domains, and wakes the clock's thread for it. In clock.c. */
+bool clock_lower(int64_t due_ns);
 void clock_hasten(int64_t due_ns);
 
 /* Sees that the clock's threads run: 0, or EAGAIN. In clock.c. */

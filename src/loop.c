@@ -35,6 +35,7 @@ struct canopy_loop_state {
 struct turn {
     struct canopy_loop_state *loop; /* NULL once a callback has closed it */
     canopy_loop_callback end;       /* no callback: the place in `ready` where the run ends */
+    int ran;
 };
 
 /* Of a record that is bound, or was until it was stopped. */
@@ -275,10 +276,9 @@ static void turn_end(void *arg)
         ready_unlink(&turn->end);
 }
 
-/* Runs what is ready now, unless it is stopped or the loop closed meanwhile. */
-static int turn_run(struct turn *turn)
+/* Runs what is ready now, unless it is stopped or the loop closed meanwhile, or time is up. */
+static inline void turn_run(struct turn *turn, int64_t until_ns)
 {
-    int ran = 0;
     ready_link(turn->loop, &turn->end);
     while (turn->loop && !inbox_is_inherited(&turn->loop->inbox) &&
            turn->loop->ready.canopy_next != &turn->end) {
@@ -287,31 +287,53 @@ static int turn_run(struct turn *turn)
         cb->canopy_record.canopy_fn = cb->canopy_fn;
         cb->canopy_record.canopy_arg = cb->canopy_arg;
         callback_run(&cb->canopy_record);
-        ran += ran < INT_MAX;
+        turn->ran += turn->ran < INT_MAX;
+        if (unlikely(until_ns != CANOPY_NEVER) && time_is_up(until_ns))
+            break;
     }
-    return ran;
+    if (turn->loop)
+        ready_unlink(&turn->end);
 }
 
-int canopy_loop_run(canopy_loop *loop, int64_t now_ns)
+static inline __attribute__((always_inline)) int run_for(canopy_loop *loop, int64_t now_ns,
+                                                         int64_t most_ns)
 {
     struct turn turn;
-    int ran = loop_enter(loop, &turn.loop);
-    if (ran != 0)
-        return ran;
+    int err = loop_enter(loop, &turn.loop);
+    if (err)
+        return err;
     if (turn.loop->turn)
         return -EDEADLK;
     turn.loop->turn = &turn;
     turn.end.canopy_next = NULL;
+    turn.ran = 0;
     inbox_awake(&turn.loop->inbox);
     pthread_cleanup_push(turn_end, &turn); /* a callback may end its thread */
-    if (turn.loop->root)
-        canopy_root_advance(turn.loop->root, now_ns, NULL); /* callbacks in place run here */
-    if (turn.loop) {
-        collect(turn.loop);
-        ran = turn_run(&turn);
-    }
+    struct domain *domain = turn.loop->root ? ctx_domain(turn.loop->root) : NULL;
+    int64_t until_ns = limit_until_ns(most_ns);
+    if (domain)
+        now_ns = host_tell_ns(domain, now_ns);
+    bool was_due;
+    do {
+        was_due =
+            domain && host_advance(domain, now_ns, until_ns); /* callbacks in place run here */
+        if (turn.loop) {
+            collect(turn.loop);
+            turn_run(&turn, until_ns);
+        }
+    } while (was_due && turn.loop && limit_allows_more(until_ns));
     pthread_cleanup_pop(1);
-    return ran;
+    return turn.ran;
+}
+
+int canopy_loop_run(canopy_loop *loop, int64_t now_ns)
+{
+    return run_for(loop, now_ns, CANOPY_NEVER);
+}
+
+int canopy_loop_run_for(canopy_loop *loop, int64_t now_ns, int64_t most_ns)
+{
+    return run_for(loop, now_ns, most_ns);
 }
 
 /* -------------------------------------------------------------------- callbacks */

@@ -761,6 +761,7 @@ void pool_fork_child(void)
         u64_store_relaxed(&d->sole, SOLE_NONE);
         shelf_reset(&d->slabs);
         i64_store_relaxed(&d->place->due_ns, CANOPY_NEVER);
+        d->owed = 0;
         u64_store_relaxed(&d->retired, 0); /* rcu_fork_child forgets what was under way */
     }
     shelf_reset(&clocked_domains);

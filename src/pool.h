@@ -80,7 +80,12 @@ struct domain {
     atomic_u64 retired;           /* slabs and blocks that wait for a grace period */
     atomic_i64 now_ns;            /* the host's clock */
     atomic_word inbox;            /* of the loop that drives it, or NULL; see inbox.h */
-    int64_t looked_ahead_ns;      /* the clock's: when it last did */
+    /* The clock's: when it last looked ahead, and at what it owed a look; see expire.c. */
+    int64_t looked_ahead_ns;
+    int64_t served_ns;
+    uint64_t owed;                  /* places of slabs */
+    const struct shelf_place *hand; /* the last such place that it looked at */
+    struct domain *turn_next;
 };
 
 struct slab {
@@ -98,9 +103,7 @@ struct slab {
     uint32_t used;
     atomic_u32 fresh_bytes; /* objects from here on were never used */
     bool is_avail;
-    /* The clock's, for one turn. */
-    uint32_t reset_groups;
-    struct slab *reset_next;
+    struct slab *fresh_next; /* the clock's, for one turn */
     /* Lower bounds of the deadlines within, see deadline.c. */
     atomic_i64 group_due_ns[SLAB_GROUPS] __attribute__((aligned(CACHE_LINE)));
 };

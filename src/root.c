@@ -88,24 +88,35 @@ int canopy_root_free(canopy_ctx *root)
     return 0;
 }
 
-int canopy_root_advance(canopy_ctx *root, int64_t now_ns, int64_t *next_ns)
+bool host_advance(struct domain *domain, int64_t now_ns, int64_t until_ns)
+{
+    struct pass pass;
+    if (i64_load_seq_cst(&domain->place->due_ns) > now_ns)
+        return false;
+    struct limit limit = {until_ns == CANOPY_NEVER ? UINT_MAX : TURN_LINES, until_ns};
+    pass_init(&pass);
+    rcu_read_begin();
+    expire_domain(domain, now_ns, &limit, &pass);
+    rcu_read_end();
+    deliver(&pass, false);
+    return true;
+}
+
+int canopy_root_advance_for(canopy_ctx *root, int64_t now_ns, int64_t most_ns, int64_t *next_ns)
 {
     if (!root || ctx_kind(root) != KIND_ROOT || !ctx_domain(root)->host_clock)
         return -EINVAL;
     struct domain *domain = ctx_domain(root);
+    int64_t until_ns = limit_until_ns(most_ns);
     now_ns = host_tell_ns(domain, now_ns);
-    struct pass pass;
-    pass_init(&pass);
-    int64_t due_ns = i64_load_seq_cst(&domain->place->due_ns);
-    if (due_ns <= now_ns) {
-        unsigned all = UINT_MAX;
-        rcu_read_begin();
-        expire_domain(domain, now_ns, &all, &pass);
-        rcu_read_end();
-        deliver(&pass, false);
-        due_ns = i64_load_seq_cst(&domain->place->due_ns); /* callbacks may have armed */
-    }
+    while (host_advance(domain, now_ns, until_ns) && limit_allows_more(until_ns))
+        ;
     if (next_ns)
-        *next_ns = due_ns;
+        *next_ns = i64_load_seq_cst(&domain->place->due_ns); /* callbacks may have armed */
     return 0;
+}
+
+int canopy_root_advance(canopy_ctx *root, int64_t now_ns, int64_t *next_ns)
+{
+    return canopy_root_advance_for(root, now_ns, CANOPY_NEVER, next_ns);
 }

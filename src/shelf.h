@@ -25,16 +25,18 @@ struct shelf_place {
 };
 #define PLACE_VACANT ((uintptr_t)1)
 
-#define SHELF_PLACES (SHELF_BYTES / sizeof(struct shelf_place) - 2)
+#define SHELF_PLACES 58
 
 struct shelf {
     atomic_i64 due_ns;
     atomic_word next;  /* of the same shelves; written once */
     atomic_u32 opened; /* so many places have, or had, something in them */
+    uint32_t owed;     /* the clock's: places of slabs in which it owes a look; see expire.c */
     struct shelf_place places[SHELF_PLACES] __attribute__((aligned(sizeof(struct shelf_place))));
+    unsigned char owed_groups[SHELF_PLACES]; /* of each slab a bit for each group */
 };
 
-_Static_assert(sizeof(struct shelf) <= SHELF_BYTES, "a shelf is found by its alignment");
+_Static_assert(sizeof(struct shelf) == SHELF_BYTES, "a shelf is found by its alignment");
 
 struct shelves {
     atomic_word first;          /* changed under library_lock, read in read sections */

@@ -219,6 +219,14 @@ CANOPY_API CANOPY_MUST_USE int canopy_root_free(canopy_ctx *root);
  */
 CANOPY_API int canopy_root_advance(canopy_ctx *root, int64_t now_ns, int64_t *next_ns);
 
+/*
+ * The same for about `most_ns`, as canopy_loop_run_for (loop.h): portion by portion, each
+ * with its callbacks. What there was no time for stays due, and `next_ns` then receives a
+ * time that is not later than `now_ns`.
+ */
+CANOPY_API int canopy_root_advance_for(canopy_ctx *root, int64_t now_ns, int64_t most_ns,
+                                       int64_t *next_ns);
+
 /* What a root takes. Set `size` to sizeof(canopy_usage): so the struct can grow. */
 typedef struct canopy_usage {
     size_t size;     /* sizeof(canopy_usage) */

@@ -148,6 +148,18 @@ static inline int canopy_loop_timeout_ms(int64_t timeout_ns)
 CANOPY_API int canopy_loop_run(canopy_loop *loop, int64_t now_ns);
 
 /*
+ * The same for about `most_ns`, measured by CLOCK_MONOTONIC: for hosts that have other
+ * work than a million timeouts at once. Contexts end, and what they have called runs,
+ * portion by portion, up to 256 contexts in the order of their deadlines; when the time
+ * is up nothing more begins. What was left is next, behind what has come due since then
+ * (and as long as anything is, canopy_loop_timeout_ns answers 0). Something is done each
+ * time, also where `most_ns` is 0 or less. One portion is not divided: what a context ends
+ * below it, and callbacks that were added by canopy_after_func, take the time that they
+ * take. CANOPY_NEVER: as canopy_loop_run, which reads no clock.
+ */
+CANOPY_API int canopy_loop_run_for(canopy_loop *loop, int64_t now_ns, int64_t most_ns);
+
+/*
  * Says that the loop does not sleep, so that its fd need not be written: for handlers
  * that run between canopy_loop_timeout_ns and canopy_loop_run, where what they cancel
  * and which deadlines they make would each time wake the very thread that does so. Ask

@@ -96,6 +96,12 @@ class [[nodiscard]] loop
         return canopy_loop_run(&loop_, now.ns());
     }
 
+    /* canopy_loop_run_for: the same for about so long; what there was no time for is next. */
+    int run_for(timespan most, moment now = std::chrono::steady_clock::now())
+    {
+        return canopy_loop_run_for(&loop_, now.ns(), most.ns());
+    }
+
     /* canopy_loop_tell_time: tells it the time and runs nothing. */
     int tell_time(moment now = std::chrono::steady_clock::now()) noexcept
     {

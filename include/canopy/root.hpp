@@ -108,6 +108,16 @@ class [[nodiscard]] root : public owner<root>
         return error;
     }
 
+    /* canopy_root_advance_for: the same for about so long; what there was no time for stays due. */
+    int advance_for(timespan most, moment now, moment *next = nullptr)
+    {
+        std::int64_t next_ns;
+        const int error = canopy_root_advance_for(ctx_, now.ns(), most.ns(), &next_ns);
+        if (next && error == 0)
+            *next = moment::from_ns(next_ns);
+        return error;
+    }
+
     /* canopy_root_usage: the contexts and the bytes under it; none of an empty one. */
     [[nodiscard]] canopy_usage usage() const noexcept
     {

@@ -38,6 +38,7 @@ CORE(loop_close);
 CORE(loop_fd);
 CORE(loop_init);
 CORE(loop_run);
+CORE(loop_run_for);
 CORE(loop_tell_time);
 CORE(loop_timeout_ns);
 
@@ -359,6 +360,11 @@ int64_t canopy_loop_timeout_ns(canopy_loop *loop, int64_t now_ns)
 int canopy_loop_run(canopy_loop *loop, int64_t now_ns)
 {
     return core_loop_run(loop, now_ns);
+}
+
+int canopy_loop_run_for(canopy_loop *loop, int64_t now_ns, int64_t most_ns)
+{
+    return core_loop_run_for(loop, now_ns, most_ns);
 }
 
 int canopy_loop_awake(canopy_loop *loop)

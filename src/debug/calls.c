@@ -48,6 +48,7 @@ static void list_close(struct list *list)
 /* ---------------------------------------------------------------------------- derive */
 
 CORE(root_advance);
+CORE(root_advance_for);
 CORE(root_free);
 CORE(root_new);
 CORE(root_usage);
@@ -160,6 +161,11 @@ int canopy_root_usage(const canopy_ctx *root, canopy_usage *usage)
 int canopy_root_advance(canopy_ctx *root, int64_t now_ns, int64_t *next_ns)
 {
     return core_root_advance(shadow_core(root, HERE), now_ns, next_ns);
+}
+
+int canopy_root_advance_for(canopy_ctx *root, int64_t now_ns, int64_t most_ns, int64_t *next_ns)
+{
+    return core_root_advance_for(shadow_core(root, HERE), now_ns, most_ns, next_ns);
 }
 
 /* ------------------------------------------------------------------------------- own */

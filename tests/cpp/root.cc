@@ -100,6 +100,8 @@ TEST(cpp_a_root_goes_by_the_clock_that_it_is_told)
     assert_int_equal(own.advance(at(1h + 9s), &next), 0);
     assert_live(ctx.get());
     assert_true(next > at(1h) && next <= at(1h + 10s));
+    assert_int_equal(own.advance_for(1ms, at(1h + 9s), &next), 0);
+    assert_true(next.ns() > at(1h + 9s).ns());
     assert_int_equal(own.advance(at(1h + 10s)), 0);
     assert_int_equal(ctx.err(), -ETIMEDOUT);
     root other;
@@ -143,6 +145,7 @@ TEST(cpp_a_root_moves_and_drives_a_loop)
         context ctx = canopy::with_timeout(own, 5s);
         int runs = 0;
         canopy::loop_callback callback{ctx, loop, [&] { runs++; }};
+        assert_int_equal(loop.run_for(1ms, at(4s)), 0);
         assert_int_equal(own.close(canopy::moment::now()), -EBUSY);
         loop.run(at(5s));
         assert_int_equal(runs, 1);

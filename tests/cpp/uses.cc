@@ -192,7 +192,8 @@ int run(canopy::context_ref parent)
     if (!group || group.go([](canopy::context_ref ctx) { return ctx.err(); }) != 0)
         return group.error();
     if (!loop || loop.fd() < 0 || loop.timeout_ns() < 0 || loop.timeout_ms() < 0 ||
-        loop.run() < 0 || loop.tell_time() < 0 || loop.awake() < 0 || loop.abandon() < 0)
+        loop.run() < 0 || loop.run_for(1ms) < 0 || loop.tell_time() < 0 || loop.awake() < 0 ||
+        loop.abandon() < 0)
         return loop.error();
     return observe(group.ctx()) + group.wait() + call_back(parent, loop) + loop.close();
 }

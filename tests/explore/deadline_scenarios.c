@@ -181,6 +181,66 @@ HOST_SCENARIO(derive_with_deadline_over_a_low_bound_beside_expiry)
     end();
 }
 
+/* ------------------------------------ turns that leave some of what is due to the next */
+
+static canopy_ctx *due_here, *due_there;
+
+static void makes_one_that_is_due(void)
+{
+    due_there = canopy_with_deadline(parent, DUE_NS);
+}
+
+/* What is due is in two slabs, of which each of these turns looks into one, or two. */
+static void advances_a_little_twice(void)
+{
+    CHECK(canopy_root_advance_for(scenario_root(), DUE_NS, 0, NULL) == 0);
+    CHECK(canopy_root_advance_for(scenario_root(), DUE_NS, 0, NULL) == 0);
+}
+
+static void end_bounded(void)
+{
+    int64_t next_ns = 0;
+    for (unsigned turns = 0; next_ns <= 2 * DUE_NS; turns++) {
+        CHECK(turns < 8);
+        CHECK(canopy_root_advance_for(scenario_root(), 2 * DUE_NS, 0, &next_ns) == 0);
+    }
+    CHECK(canopy_err(due_here) == -ETIMEDOUT && canopy_err(due_there) == -ETIMEDOUT);
+    CHECK(canopy_err(timed) == -ETIMEDOUT);
+    canopy_end(due_there);
+    canopy_end(due_here);
+    end();
+}
+
+static void derives_timed_later(void)
+{
+    timed = canopy_with_deadline(parent, 2 * DUE_NS);
+    CHECK(canopy_deadline(timed, NULL));
+}
+
+HOST_SCENARIO(derive_with_deadline_beside_bounded_turns)
+{
+    parent = canopy_with_cancel(scenario_base());
+    due_here = canopy_with_deadline(parent, DUE_NS);
+    before(makes_one_that_is_due);
+    beside(derives_timed_later, advances_a_little_twice, NULL);
+    end_bounded();
+}
+
+static void moves_to_later(void)
+{
+    CHECK(canopy_set_deadline(timed, 2 * DUE_NS));
+}
+
+HOST_SCENARIO(set_deadline_nearer_beside_bounded_turns)
+{
+    parent = canopy_with_cancel(scenario_base());
+    due_here = canopy_with_deadline(parent, DUE_NS);
+    timed = canopy_with_deadline(parent, 10 * DUE_NS);
+    before(makes_one_that_is_due);
+    beside(moves_to_later, advances_a_little_twice, NULL);
+    end_bounded();
+}
+
 static void moves_into_the_past(void)
 {
     moved = canopy_set_deadline(timed, 0);
