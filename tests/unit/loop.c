@@ -332,17 +332,18 @@ TEST(loop_run_leaves_what_its_callbacks_bring_about_to_the_next)
     looped_close(&l);
 }
 
-/* Brings about one callback, and stops another. */
+/* Brings about two callbacks, and stops one of them and another: by then all are gathered. */
 struct juggle {
     canopy_ctx *ends;
-    canopy_loop_callback *stops;
+    canopy_loop_callback *stops[2];
 };
 
 static void juggle(void *arg)
 {
     struct juggle *juggle = arg;
     canopy_cancel(juggle->ends);
-    assert_true(canopy_loop_callback_stop(juggle->stops));
+    for (size_t i = 0; i < 2; i++)
+        assert_true(canopy_loop_callback_stop(juggle->stops[i]));
 }
 
 TEST(loop_run_that_stops_one_does_not_take_a_later_one_for_it)
@@ -350,12 +351,13 @@ TEST(loop_run_that_stops_one_does_not_take_a_later_one_for_it)
     struct looped l;
     looped_open(&l);
     struct seen seen = {0};
-    canopy_loop_callback cbs[3] = {0};
+    canopy_loop_callback cbs[4] = {0};
     canopy_ctx *ctx = canopy_with_cancel(l.fixture.root);
     canopy_ctx *later = canopy_with_cancel(l.fixture.root);
-    struct juggle both = {later, &cbs[1]};
+    struct juggle both = {later, {&cbs[1], &cbs[3]}};
     assert_int_equal(canopy_loop_after_func(ctx, &l.loop, &cbs[0], juggle, &both), 0);
     assert_int_equal(canopy_loop_after_func(later, &l.loop, &cbs[2], note, &seen), 0);
+    assert_int_equal(canopy_loop_after_func(later, &l.loop, &cbs[3], note, &seen), 0);
     canopy_cancel(ctx);
     assert_int_equal(canopy_loop_after_func(ctx, &l.loop, &cbs[1], note, &seen), 0);
     assert_int_equal(canopy_loop_run(&l.loop, 0), 1);
