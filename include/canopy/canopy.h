@@ -269,9 +269,9 @@ CANOPY_API CANOPY_MUST_USE canopy_ctx *canopy_with_deadline(const canopy_ctx *pa
                                                             int64_t deadline_ns);
 
 /*
- * A child that ends with -ETIMEDOUT after `timeout_ns`, counted from now (or
- * from the host's clock of its root). Zero and negative: born done. Never
- * early.
+ * A child that ends with -ETIMEDOUT after `timeout_ns`, counted from now (or from the
+ * host's clock of its root). Zero and negative: born done. Never early; the deadline may
+ * be late by half a millisecond, since the time is read in a cheap way (see the guide).
  */
 CANOPY_API CANOPY_MUST_USE canopy_ctx *canopy_with_timeout(const canopy_ctx *parent,
                                                            int64_t timeout_ns);
