@@ -120,8 +120,24 @@
  * after the grace period that it was retired through. A freed context remembers the
  * slot that it had, if that lies in a stripe of this heap, and asks for it again when
  * its next life begins under the same parent; so does a heap of the slot that its
- * last record left. stripe_epoch, advanced before a block goes, tells when what is
- * remembered no longer holds.
+ * last record left, and, for each of some parents, of the slot that its thread took last:
+ * where several parents are worked under in turn no context comes back to its own.
+ * stripe_epoch, advanced before a block goes, tells when what is remembered no longer
+ * holds.
+ *
+ * A heap finds its stripe under a parent in a table of its own, so that what others have in
+ * the list need not be looked through. The stripe's line is therefore the heap's, and is
+ * not given back with the blocks by whoever frees the parent:
+ *
+ *     parent's end  T1: hand the stripe over to its heap                (handoff.h)
+ *                   give the parent's memory back
+ *     register      T2: take what was handed over, out of the table and back to the pool
+ *                   look for the parent in the table
+ *
+ *   Who looks has its parent in hand. Where that lies in the place of one that is gone,
+ *   its memory came by way of the pool from who did T1, so T2 finds the old one's stripe.
+ *   Others may be found gone at any time later: nobody looks for them. Heaps change hands
+ *   with their tables, and what was handed to an orphan waits for its next thread.
  *
  * Progress: register and unregister are lock-free (a failed compare-and-swap
  * means that somebody else registered, unregistered, or tagged once), in an owned
@@ -149,9 +165,12 @@ struct line {
 
 /* The part of a hot parent's list in which one heap's thread registers. */
 struct stripe {
-    void *pool_link;
+    const struct canopy_ctx *parent; /* not looked at where it may be gone */
     struct heap *owner;
-    struct stripe *next; /* of the same parent, fixed once published */
+    union {
+        struct stripe *next;      /* of the same parent, fixed once published */
+        struct handoff_node gone; /* once the parent is */
+    };
     struct block *first; /* others link to it: never unlinked while the parent lives */
     struct block *hand;  /* where the search for a free slot goes on */
     uint32_t hand_index;
@@ -236,6 +255,37 @@ static uintptr_t block_mode(const struct block *block)
     return word_load_relaxed(&block->owner) & BLOCK_MODE;
 }
 
+/*
+ * Forgets stripes whose parents are gone: T1 came before their memory went, and so before
+ * the caller got a parent in hand that lies where one of them lay.
+ */
+static void stripes_collect(struct heap *heap)
+{
+    if (likely(handoff_is_empty(&heap->gone_stripes)))
+        return;
+    for (struct handoff_node *node = handoff_take_all(&heap->gone_stripes); node;) { /* T2 */
+        struct stripe *stripe = (struct stripe *)((char *)node - offsetof(struct stripe, gone));
+        node = handoff_next(node);
+        table_erase(heap->stripes, (uintptr_t)stripe->parent);
+        pool_free(heap, CLASS_LINE, stripe);
+    }
+}
+
+/* Sees that the heap's table has room for one more stripe. False: no memory. */
+static bool stripes_reserve(struct heap *heap)
+{
+    struct table *before = heap->stripes;
+    if (table_has_room(before))
+        return true;
+    struct table *stripes = domain_table_new(heap->domain, before ? before->values : 0);
+    if (!stripes)
+        return false;
+    table_copy(stripes, before);
+    heap->stripes = stripes;
+    domain_table_free(heap->domain, before);
+    return true;
+}
+
 static struct stripe *stripe_find(struct heap *heap, const struct canopy_ctx *parent,
                                   uintptr_t link)
 {
@@ -243,18 +293,37 @@ static struct stripe *stripe_find(struct heap *heap, const struct canopy_ctx *pa
         return heap->statics;
     if (!(link & SLOT_HOT))
         return NULL;
-    /* What others have in the list is in lines that they write: seldom to be looked through. */
-    uint64_t epoch = u64_load_relaxed(&stripe_epoch);
-    if (likely(heap->last_parent == parent && heap->last_epoch == epoch))
-        return heap->last_stripe;
-    struct stripe *stripe = link_block(link)->stripe;
-    while (stripe && stripe->owner != heap)
-        stripe = stripe->next;
-    if (stripe) {
-        heap->last_parent = parent;
-        heap->last_stripe = stripe;
-        heap->last_epoch = epoch;
+    stripes_collect(heap);
+    return table_find(heap->stripes, (uintptr_t)parent);
+}
+
+/* The heap's thread has a slot there, which it may have again. */
+static void remember_slot(struct heap *heap, const struct canopy_ctx *parent,
+                          const struct stripe *stripe, atomic_word *slot)
+{
+    if (u32_load_relaxed(&stripe->owned))
+        *children_busy(heap, parent) =
+            (struct busy){.parent = parent, .slot = slot, .epoch = u64_load_relaxed(&stripe_epoch)};
+}
+
+/* With one block, whose first slot is taken. NULL: no memory. */
+static struct stripe *stripe_new(struct heap *heap, const struct canopy_ctx *parent)
+{
+    struct stripe *stripe = pool_alloc(heap, CLASS_LINE);
+    if (!stripe)
+        return NULL;
+    *stripe = (struct stripe){
+        .parent = parent, .owner = heap, .hand_index = 1, .blocks = 1, .claimed = 1};
+    /* Nobody walks the children of background and todo: owned from the first. */
+    if (ctx_kind(parent) == KIND_STATIC && fence_is_asymmetric)
+        u32_store_relaxed(&stripe->owned, 1);
+    struct block *block = block_new(heap, stripe);
+    if (!block) {
+        pool_free(heap, CLASS_LINE, stripe);
+        return NULL;
     }
+    stripe->first = stripe->hand = block;
+    block->next = block;
     return stripe;
 }
 
@@ -301,23 +370,15 @@ static void stripe_own(struct stripe *stripe, const struct canopy_ctx *parent)
 static bool stripe_add(struct heap *heap, struct canopy_ctx *parent, uintptr_t word,
                        atomic_word *where)
 {
-    struct stripe *stripe = pool_alloc(heap, CLASS_LINE);
+    bool is_static = ctx_kind(parent) == KIND_STATIC;
+    stripes_collect(heap);
+    struct stripe *stripe = is_static || stripes_reserve(heap) ? stripe_new(heap, parent) : NULL;
     if (!stripe)
         return false;
-    *stripe = (struct stripe){.owner = heap, .hand_index = 1, .blocks = 1, .claimed = 1};
-    /* Nobody walks the children of background and todo: owned from the first. */
-    if (ctx_kind(parent) == KIND_STATIC && fence_is_asymmetric)
-        u32_store_relaxed(&stripe->owned, 1);
-    struct block *block = block_new(heap, stripe);
-    if (!block) {
-        pool_free(heap, CLASS_LINE, stripe);
-        return false;
-    }
-    stripe->first = stripe->hand = block;
-    block->next = block;
+    struct block *block = stripe->first;
     word_store_relaxed(&block->slots[0], word);
     word_store_relaxed(where, (uintptr_t)&block->slots[0] | SLOT_STRIPED);
-    if (ctx_kind(parent) == KIND_STATIC) {
+    if (is_static) {
         word_store_relaxed(&block->link, SLOT_END);
         heap->statics = stripe;
         return true;
@@ -329,6 +390,7 @@ static bool stripe_add(struct heap *heap, struct canopy_ctx *parent, uintptr_t w
         /* S3, with the child already in place. */
     } while (
         !word_cas_seq_cst(&parent->link, &link, (uintptr_t)block->slots | SLOT_LINK | SLOT_HOT));
+    table_put(heap->stripes, (uintptr_t)parent, stripe);
     stripe_own(stripe, parent);
     return true;
 }
@@ -397,8 +459,11 @@ static bool stripe_claim(struct heap *heap, struct stripe *stripe, struct canopy
             stripe->hand = stripe->hand->next;
             stripe->hand_index = 0;
         }
-        if (stripe_enter(stripe, &stripe->hand->slots[stripe->hand_index++], word, where))
+        atomic_word *slot = &stripe->hand->slots[stripe->hand_index++];
+        if (stripe_enter(stripe, slot, word, where)) {
+            remember_slot(heap, parent, stripe, slot);
             return true;
+        }
     }
     struct block *block = block_new(heap, stripe);
     if (!block)
@@ -422,8 +487,11 @@ static bool stripe_claim(struct heap *heap, struct stripe *stripe, struct canopy
 static bool becomes_busy(struct heap *heap, const struct canopy_ctx *parent)
 {
     struct busy *busy = children_busy(heap, parent);
-    if (busy->parent != parent)
-        *busy = (struct busy){parent, 0};
+    if (busy->parent != parent) {
+        busy->parent = parent;
+        busy->claims = 0;
+        busy->epoch = 0; /* there is no last slot */
+    }
     return ++busy->claims > CANOPY_BUSY_AFTER;
 }
 
@@ -446,6 +514,22 @@ static bool line_add(struct heap *heap, struct canopy_ctx *parent, uintptr_t wor
         return true;
     pool_free(heap, CLASS_LINE, line);
     return false;
+}
+
+/* In the stripe of this heap's thread. False: no memory. */
+static __attribute__((noinline)) bool stripe_register(struct heap *heap, struct canopy_ctx *parent,
+                                                      uintptr_t link, uintptr_t word,
+                                                      atomic_word *where)
+{
+    atomic_word *last = children_last_slot(heap, parent);
+    if (last) {
+        word_store_relaxed(where, (uintptr_t)last | SLOT_STRIPED);
+        children_enter(last, word); /* S3 */
+        return true;
+    }
+    struct stripe *stripe = stripe_find(heap, parent, link);
+    return stripe ? stripe_claim(heap, stripe, parent, word, where)
+                  : stripe_add(heap, parent, word, where);
 }
 
 bool children_add(struct heap *heap, struct canopy_ctx *parent, uintptr_t word, atomic_word *where)
@@ -472,9 +556,7 @@ bool children_add(struct heap *heap, struct canopy_ctx *parent, uintptr_t word, 
             if (claim(&slots[i], word, where, &lost))
                 return true;
     }
-    struct stripe *stripe = stripe_find(heap, parent, link);
-    return stripe ? stripe_claim(heap, stripe, parent, word, where)
-                  : stripe_add(heap, parent, word, where);
+    return stripe_register(heap, parent, link, word, where);
 }
 
 /* ----------------------------------------------------------------- look and count */
@@ -664,7 +746,7 @@ static void stripe_free(struct stripe *stripe)
         pool_free_any(block);
         block = next;
     }
-    pool_free_any(stripe);
+    handoff_push(&stripe->owner->gone_stripes, &stripe->gone); /* T1 */
 }
 
 void children_free(struct canopy_ctx *parent)

@@ -179,10 +179,25 @@ static inline bool children_enter_hint(struct heap *heap, const struct canopy_ct
     return true;
 }
 
-/* What a thread keeps of how busy it is with a parent, which is to be forgotten with the parent. */
+/* What a thread keeps of a parent, which is to be forgotten with the parent. */
 static inline struct busy *children_busy(struct heap *heap, const struct canopy_ctx *parent)
 {
     return &heap->busy[(uintptr_t)parent / CACHE_LINE % BUSY_PARENTS];
+}
+
+/*
+ * The slot that the heap's thread claimed last under a parent, for children_enter, where it
+ * is free again and nobody looks at its block; or NULL. It stays in its block as long as
+ * what a free context remembers.
+ */
+static inline atomic_word *children_last_slot(struct heap *heap, const struct canopy_ctx *parent)
+{
+    const struct busy *busy = children_busy(heap, parent);
+    if (busy->parent != parent || busy->epoch != u64_load_relaxed(&stripe_epoch) ||
+        !children_is_free(busy->slot) ||
+        word_load_relaxed(&block_of(busy->slot)->owner) != (uintptr_t)heap)
+        return NULL;
+    return busy->slot;
 }
 
 /* What unregistering found. */

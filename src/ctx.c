@@ -72,16 +72,6 @@ bool limit_take(struct domain *domain, size_t n)
     return true;
 }
 
-/* An object made a context of `kind`; what it remembers of its last slot is kept. */
-static struct canopy_ctx *take(struct domain *domain, struct heap **heap)
-{
-    *heap = heap_get(domain);
-    struct canopy_ctx *ctx = likely(*heap != NULL) ? pool_alloc(*heap, CLASS_CTX) : NULL;
-    if (unlikely(!ctx))
-        errno = ENOMEM;
-    return ctx;
-}
-
 static uintptr_t domain_flags(const struct domain *domain)
 {
     return (domain == &default_domain ? 0 : PARENT_DOMAIN) |
@@ -90,10 +80,12 @@ static uintptr_t domain_flags(const struct domain *domain)
 
 struct canopy_ctx *ctx_alloc(struct domain *domain, enum kind kind)
 {
-    struct heap *heap;
-    struct canopy_ctx *ctx = take(domain, &heap);
-    if (!ctx)
+    struct heap *heap = heap_get(domain);
+    struct canopy_ctx *ctx = heap ? pool_alloc(heap, CLASS_CTX) : NULL;
+    if (!ctx) {
+        errno = ENOMEM;
         return NULL;
+    }
     ctx->parent = (uintptr_t)kind | domain_flags(domain);
     word_store_relaxed(&ctx->state, STATE_LIVE);
     word_store_relaxed(&ctx->slot, 0);
@@ -152,20 +144,29 @@ bool ctx_register(struct canopy_ctx *ctx, const canopy_ctx *parent_view)
     return true;
 }
 
-__attribute__((noinline)) struct canopy_ctx *ctx_derive_anew(struct canopy_ctx *parent,
-                                                             enum kind kind)
+/*
+ * Another context than the one that remembers it, in the slot that this thread had last
+ * under a parent that is busy: as ctx_enter, for a thread that works under several in turn.
+ */
+static inline struct canopy_ctx *enter_last(struct canopy_ctx *parent, struct heap *heap,
+                                            enum kind kind)
 {
-    if (unlikely(!parent)) {
-        errno = EINVAL;
+    if (!(word_load_relaxed(&parent->link) & SLOT_HOT))
         return NULL;
-    }
-    struct domain *domain = ctx_domain(parent);
-    if (unlikely(!limit_take(domain, 1))) {
-        errno = EAGAIN;
+    atomic_word *slot = children_last_slot(heap, parent);
+    if (!slot || !pool_has(heap, CLASS_CTX))
         return NULL;
-    }
-    struct heap *heap;
-    struct canopy_ctx *ctx = take(domain, &heap);
+    struct canopy_ctx *ctx = pool_take(heap, CLASS_CTX);
+    ctx_be_born(ctx, heap, parent, kind);
+    word_store_relaxed(&ctx->slot, (uintptr_t)slot | SLOT_STRIPED);
+    children_enter(slot, (uintptr_t)ctx); /* S3 */
+    return ctx;
+}
+
+static __attribute__((noinline)) struct canopy_ctx *derive_slowly(struct canopy_ctx *parent,
+                                                                  struct heap *heap, enum kind kind)
+{
+    struct canopy_ctx *ctx = pool_alloc(heap, CLASS_CTX);
     if (unlikely(!ctx))
         goto no_memory;
     ctx_be_born(ctx, heap, parent, kind);
@@ -177,19 +178,53 @@ __attribute__((noinline)) struct canopy_ctx *ctx_derive_anew(struct canopy_ctx *
 
 no_slot:
     give(heap, ctx, 0);
-    errno = ENOMEM;
 no_memory:
-    limit_give(domain, 1);
+    errno = ENOMEM;
     return NULL;
+}
+
+/* Where the heap takes a search, or contexts are counted. */
+static __attribute__((noinline)) struct canopy_ctx *derive_in_domain(struct canopy_ctx *parent,
+                                                                     enum kind kind)
+{
+    if (unlikely(!parent)) {
+        errno = EINVAL;
+        return NULL;
+    }
+    struct domain *domain = ctx_domain(parent);
+    if (unlikely(!limit_take(domain, 1))) {
+        errno = EAGAIN;
+        return NULL;
+    }
+    struct heap *heap = heap_get(domain);
+    struct canopy_ctx *ctx = NULL;
+    if (likely(heap != NULL))
+        ctx = ctx_derive_anew(parent, heap, kind);
+    else
+        errno = ENOMEM;
+    if (unlikely(!ctx))
+        limit_give(domain, 1);
+    return ctx;
+}
+
+__attribute__((noinline)) struct canopy_ctx *ctx_derive_anew(struct canopy_ctx *parent,
+                                                             struct heap *heap, enum kind kind)
+{
+    if (unlikely(!heap))
+        return derive_in_domain(parent, kind);
+    struct canopy_ctx *ctx = enter_last(parent, heap, kind);
+    if (!ctx)
+        return derive_slowly(parent, heap, kind);
+    return ctx_is_settled(parent) ? ctx : ctx_settle(ctx, parent);
 }
 
 static inline struct canopy_ctx *derive(const canopy_ctx *view, enum kind kind)
 {
     struct canopy_ctx *parent = ctx_mutable(view);
-    struct canopy_ctx *ctx =
-        likely(parent != NULL) ? ctx_enter(parent, ctx_heap_at_hand(parent), kind) : NULL;
+    struct heap *heap = likely(parent != NULL) ? ctx_heap_at_hand(parent) : NULL;
+    struct canopy_ctx *ctx = ctx_enter(parent, heap, kind);
     if (unlikely(!ctx))
-        return ctx_derive_anew(parent, kind);
+        return ctx_derive_anew(parent, heap, kind);
     return ctx_is_settled(parent) ? ctx : ctx_settle(ctx, parent);
 }
 

@@ -12,8 +12,11 @@
  */
 struct canopy_ctx *ctx_derive(const canopy_ctx *parent, enum kind kind);
 
-/* The general way: any domain, any parent, NULL too. */
-struct canopy_ctx *ctx_derive_anew(struct canopy_ctx *parent, enum kind kind);
+/*
+ * The general way: any domain, any parent, NULL too. `heap` is what ctx_heap_at_hand gave,
+ * or NULL.
+ */
+struct canopy_ctx *ctx_derive_anew(struct canopy_ctx *parent, struct heap *heap, enum kind kind);
 
 /*
  * The everyday way, in steps, without a call. First the heap, or NULL where that takes

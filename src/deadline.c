@@ -268,7 +268,8 @@ static __attribute__((noinline)) canopy_ctx *derive_armed(struct canopy_ctx *par
                                                           int64_t deadline_ns,
                                                           const canopy_cause *cause)
 {
-    ctx = ctx ? ctx_settle(ctx, parent) : ctx_derive_anew(parent, KIND_CANCEL);
+    ctx = ctx ? ctx_settle(ctx, parent)
+              : ctx_derive_anew(parent, ctx_heap_at_hand(parent), KIND_CANCEL);
     if (unlikely(!ctx))
         return NULL;
     if (cause)

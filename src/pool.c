@@ -90,6 +90,21 @@ void domain_release(struct domain *domain, void *memory, size_t align_bytes, siz
     domain->release(domain->user, memory, align_bytes, size_bytes);
 }
 
+struct table *domain_table_new(struct domain *domain, uint32_t values)
+{
+    size_t bytes = table_bytes(values);
+    struct table *table = domain_allocate(domain, CACHE_LINE, bytes);
+    if (table)
+        table_init(table, bytes);
+    return table;
+}
+
+void domain_table_free(struct domain *domain, struct table *table)
+{
+    if (table)
+        domain_release(domain, table, CACHE_LINE, table_size_bytes(table));
+}
+
 /* The heap's thread has `count` contexts more, or less, out of slabs. */
 static void count_taken(struct heap *heap, enum object_class class, uint64_t count)
 {
@@ -438,24 +453,17 @@ bool pool_tidy(struct heap *heap, enum object_class class, bool *again)
  */
 #define HEAPS_ASKED 4
 
-static void heaps_free(struct table *heaps)
-{
-    if (heaps)
-        domain_release(&default_domain, heaps, CACHE_LINE, table_size_bytes(heaps));
-}
-
 /* Sees that the calling thread's table has room for one more. False: no memory. */
 static bool heaps_reserve(void)
 {
     if (table_has_room(tls_heaps))
         return true;
     pthread_mutex_lock(&library_lock);
-    size_t bytes = table_bytes(tls_heaps ? tls_heaps->values : 0);
+    uint32_t values = tls_heaps ? tls_heaps->values : 0;
     pthread_mutex_unlock(&library_lock);
-    struct table *heaps = domain_allocate(&default_domain, CACHE_LINE, bytes);
+    struct table *heaps = domain_table_new(&default_domain, values);
     if (!heaps)
         return false;
-    table_init(heaps, bytes);
     struct table *before = tls_heaps;
     pthread_mutex_lock(&library_lock);
     table_copy(heaps, before);
@@ -464,7 +472,7 @@ static bool heaps_reserve(void)
             ((struct heap *)heaps->entries[i].value)->holder = heaps;
     pthread_mutex_unlock(&library_lock);
     tls_heaps = heaps;
-    heaps_free(before);
+    domain_table_free(&default_domain, before);
     return true;
 }
 
@@ -500,7 +508,7 @@ static struct table *heap_disown(struct heap *heap)
     heap->holder = NULL;
     if (!holder)
         return NULL;
-    table_erase(holder, heap->domain_id, heap);
+    table_erase(holder, heap->domain_id);
     return holder->values == 0 ? holder : NULL;
 }
 
@@ -546,7 +554,7 @@ static struct heap *heap_adopt(struct domain *domain)
     if (heap)
         heap_own(heap);
     pthread_mutex_unlock(&library_lock);
-    heaps_free(left);
+    domain_table_free(&default_domain, left);
     return heap;
 }
 
@@ -625,7 +633,7 @@ static void thread_exit(void *unused)
     tls_heap = NULL;
     tls_recent = (struct heap_entry){0};
     tls_heaps = NULL;
-    heaps_free(heaps);
+    domain_table_free(&default_domain, heaps);
     rcu_ask(); /* for what the heaps have at hand */
 }
 
@@ -727,7 +735,7 @@ static void heap_erase(struct heap *heap)
     bool is_left = heaps && heaps != tls_heaps && is_left_behind(heap);
     pthread_mutex_unlock(&library_lock);
     if (is_left)
-        heaps_free(heaps);
+        domain_table_free(&default_domain, heaps);
 }
 
 void domain_free_memory(struct domain *domain)
@@ -737,6 +745,7 @@ void domain_free_memory(struct domain *domain)
     for (struct heap *heap = domain->heaps, *next; heap; heap = next) {
         next = heap->next;
         heap_erase(heap);
+        domain_table_free(domain, heap->stripes);
         domain_release(domain, heap, CACHE_LINE, sizeof *heap);
     }
 }
@@ -752,7 +761,7 @@ void pool_fork_child(void)
             word_store_relaxed(&heap->leaving, 0); /* its thread is gone, wherever it was */
             struct table *heaps = heap_disown(heap);
             if (heaps != tls_heaps)
-                heaps_free(heaps);
+                domain_table_free(&default_domain, heaps);
         }
         d->orphans = d->tidied = d->asked = NULL;
         heaps_append(&d->inherited_heaps, d->heaps);

@@ -128,10 +128,13 @@ struct pool {
     struct handoff_node *pending; /* what was taken from there and is to go on to its slabs */
 };
 
-/* How often a thread has registered in a small parent. */
+/* What a thread keeps of a parent that it derives from; see children.c. */
 struct busy {
     const struct canopy_ctx *parent;
-    uint64_t claims;
+    uint64_t claims; /* how often it has registered there, while the parent was small */
+    /* The slot in a stripe that it registered in last, and when. */
+    atomic_word *slot;
+    uint64_t epoch;
 };
 #define BUSY_PARENTS 64
 
@@ -140,7 +143,11 @@ struct heap {
     atomic_word leaving;
     uint64_t domain_id;
     struct domain *domain;
-    struct stripe *statics; /* children of background and todo, see children.c */
+    /* See children.c: of background and todo; of all other parents; those whose parents are gone.
+     */
+    struct stripe *statics;
+    struct table *stripes;
+    struct handoff gone_stripes;
     /* Under library_lock: of the domain; of its orphans; in which the thread finds it. */
     struct heap *next;
     struct heap *next_orphan;
@@ -152,10 +159,6 @@ struct heap {
     /* Contexts that this heap's thread took out of slabs, less those it gave back; see usage.c. */
     atomic_u64 taken;
     struct busy busy[BUSY_PARENTS];
-    /* The stripe that this heap registered in last, of which parent, and when: see children.c. */
-    const struct canopy_ctx *last_parent;
-    struct stripe *last_stripe;
-    uint64_t last_epoch;
     /* A slot that a record of this thread's left, of which parent, and when. */
     const struct canopy_ctx *hint_parent;
     atomic_word *hint_slot;
@@ -265,6 +268,12 @@ static inline void *pool_peek(const struct heap *heap, enum object_class class,
     return likely(object != NULL) && fits(object, arg) ? object : NULL;
 }
 
+/* Whether there is an object at hand, for pool_take. */
+static inline bool pool_has(const struct heap *heap, enum object_class class)
+{
+    return heap->pools[class].loaded.top != NULL;
+}
+
 static inline void *pool_take(struct heap *heap, enum object_class class)
 {
     struct magazine *m = &heap->pools[class].loaded;
@@ -364,6 +373,10 @@ void domain_release(struct domain *domain, void *memory, size_t align_bytes, siz
  * root: it may be another's to work with.
  */
 void domain_leave(struct domain *domain);
+
+/* A table for as many things, and as many more, in a domain's memory; NULL: none. And its end. */
+struct table *domain_table_new(struct domain *domain, uint32_t values);
+void domain_table_free(struct domain *domain, struct table *table);
 
 /* The domains that the library's clock serves. */
 extern struct shelves clocked_domains;

@@ -15,12 +15,9 @@ void table_put(struct table *table, uint64_t key, void *value)
     *entry = (struct table_entry){key, value};
 }
 
-void table_erase(struct table *table, uint64_t key, const void *value)
+void table_erase(struct table *table, uint64_t key)
 {
-    struct table_entry *entry = table_at(table, key);
-    if (entry->value != value)
-        return;
-    entry->value = NULL;
+    table_at(table, key)->value = NULL;
     table->values--;
 }
 

@@ -50,8 +50,8 @@ static inline bool table_has_room(const struct table *table)
 /* Under a key that has an entry, or where there is room for one. */
 void table_put(struct table *table, uint64_t key, void *value);
 
-/* Erases what is under `key` if that is `value`. */
-void table_erase(struct table *table, uint64_t key, const void *value);
+/* Under a key that has a value. */
+void table_erase(struct table *table, uint64_t key);
 
 /* The bytes of a table for `values` things and as many more; and the making, in such memory. */
 size_t table_bytes(uint32_t values);

@@ -86,6 +86,102 @@ static void enter_after_refusal(struct scene *scene, struct part *part)
     canopy_end(child);
 }
 
+/* Under two parents in turn: what is left free by one child was the other's. */
+static void work_two(struct scene *scene, struct part *part)
+{
+    const canopy_ctx *parents[] = {scene->parent, scene->second};
+
+    (void)part;
+    REPEAT canopy_end(must(canopy_with_cancel(parents[i % 2])));
+}
+
+/* All of them busy. */
+static void enter_roots(struct scene *scene, struct part *part)
+{
+    (void)scene;
+    for (unsigned i = 0; i < ROOTS; i++) {
+        part->roots[i] = must(canopy_root_new(NULL));
+        for (unsigned j = 0; j < BATCH; j++)
+            canopy_end(must(canopy_with_cancel(part->roots[i])));
+    }
+}
+
+static void leave_roots(struct scene *scene, struct part *part)
+{
+    (void)scene;
+    for (unsigned i = 0; i < ROOTS; i++)
+        if (canopy_root_free(part->roots[i]) != 0)
+            must(NULL);
+}
+
+static void work_roots(struct scene *scene, struct part *part)
+{
+    (void)scene;
+    REPEAT canopy_end(must(canopy_with_cancel(part->roots[i % ROOTS])));
+}
+
+/* Made elsewhere, released by a thread that never makes anything under that root. */
+struct maker {
+    pthread_t thread;
+    sem_t told, made;
+    struct part *for_whom; /* NULL: no more */
+};
+
+static void *maker_main(void *arg)
+{
+    struct maker *maker = arg;
+
+    for (;;) {
+        await(&maker->told);
+        struct part *part = maker->for_whom;
+        if (!part)
+            return NULL;
+        REPEAT part->nodes[i] = must(canopy_with_cancel(part->roots[0]));
+        sem_post(&maker->made);
+    }
+}
+
+static void enter_elsewhere(struct scene *scene, struct part *part)
+{
+    struct maker *maker = part->maker = must(calloc(1, sizeof *maker));
+
+    (void)scene;
+    part->roots[0] = must(canopy_root_new(NULL));
+    maker->for_whom = part;
+    sem_init(&maker->told, 0, 0);
+    sem_init(&maker->made, 0, 0);
+    if (pthread_create(&maker->thread, NULL, maker_main, maker) != 0)
+        must(NULL);
+}
+
+static void before_elsewhere(struct scene *scene, struct part *part)
+{
+    (void)scene;
+    sem_post(&part->maker->told);
+    await(&part->maker->made);
+}
+
+static void leave_elsewhere(struct scene *scene, struct part *part)
+{
+    struct maker *maker = part->maker;
+
+    (void)scene;
+    maker->for_whom = NULL;
+    sem_post(&maker->told);
+    pthread_join(maker->thread, NULL);
+    sem_destroy(&maker->told);
+    sem_destroy(&maker->made);
+    free(maker);
+    if (canopy_root_free(part->roots[0]) != 0)
+        must(NULL);
+}
+
+static void work_elsewhere(struct scene *scene, struct part *part)
+{
+    (void)scene;
+    REPEAT canopy_release(part->nodes[i]);
+}
+
 static uint64_t random_next(uint64_t *state)
 {
     *state ^= *state << 13;
@@ -470,6 +566,12 @@ const struct counted_case counted_cases[] = {
      .enter = enter_after_idle, .work = work_create},
     {.name = "create_after_refusal", .parent = UNDER_ROOT, .operations = BATCH,
      .enter = enter_after_refusal, .work = work_create},
+    {.name = "create_under_two", .parent = UNDER_TWO, .operations = BATCH, .work = work_two},
+    {.name = "create_under_roots", .parent = UNDER_SHARED, .operations = BATCH,
+     .enter = enter_roots, .work = work_roots, .leave = leave_roots},
+    {.name = "release_elsewhere", .parent = UNDER_SHARED, .operations = BATCH,
+     .enter = enter_elsewhere, .before = before_elsewhere, .work = work_elsewhere,
+     .leave = leave_elsewhere},
     {.name = "timeout", .parent = UNDER_SHARED, .operations = BATCH, .work = work_timeout},
     {.name = "timeout_host_clock", .parent = UNDER_HOST_ROOT, .operations = BATCH,
      .work = work_timeout},

@@ -38,10 +38,14 @@
 /* And as many of those as show whether what a cancel costs grows faster than they do. */
 #define CROWDS 4
 
+/* Roots that one thread works under in turn. */
+#define ROOTS 64
+
 /* What everybody works under. */
 enum parent {
     UNDER_BACKGROUND,
     UNDER_SHARED,   /* a context under background, as a server's root is */
+    UNDER_TWO,      /* two of them in turn */
     UNDER_MIDDLE,   /* one in the middle of a tree */
     UNDER_ROOT,     /* a root of its own */
     UNDER_HOST_ROOT /* the same, driven by the host's clock */
@@ -51,6 +55,7 @@ enum parent {
 struct part {
     canopy_ctx **standing; /* contexts that live all the while: scene.live of them */
     canopy_ctx *nodes[CROWD];
+    canopy_ctx *roots[ROOTS];
     canopy_ctx *ctx;
     canopy_callback callback;
     canopy_loop loop;
@@ -58,6 +63,7 @@ struct part {
     uint64_t random;
     int64_t now_ns; /* of a clock of its own */
     struct sleeper *sleeper;
+    struct maker *maker;
 } __attribute__((aligned(128)));
 
 struct scene {
@@ -65,6 +71,7 @@ struct scene {
     size_t live;
     canopy_ctx *top;    /* unless it is background */
     canopy_ctx *middle; /* likewise */
+    canopy_ctx *second; /* where there are two */
     const canopy_ctx *parent;
     bool has_root;
     bool has_host_clock;

@@ -29,6 +29,8 @@ struct scene *scene_open(const struct counted_case *of, unsigned threads, size_t
             must(scene->has_root ? canopy_root_new(&config) : canopy_with_cancel(scene->parent));
     if (of->parent == UNDER_MIDDLE)
         scene->parent = scene->middle = must(canopy_with_cancel(scene->top));
+    if (of->parent == UNDER_TWO)
+        scene->second = must(canopy_with_cancel(canopy_background()));
     return scene;
 }
 
@@ -53,6 +55,7 @@ void scene_leave(struct scene *scene, struct part *part)
 
 void scene_close(struct scene *scene)
 {
+    canopy_end(scene->second);
     canopy_end(scene->middle);
     if (!scene->has_root)
         canopy_end(scene->top);

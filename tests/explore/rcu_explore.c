@@ -202,8 +202,12 @@ bool region_trim(void)
 
 ONE_STEP void handoff_push_raw(struct handoff *to, struct handoff_node *node)
 {
-    /* A thread without a heap gives objects back here, past the pool's magazines. */
-    if (memory_is_ours(to) && memory_is_ours(node) && memory_is_taken(node)) {
+    /*
+     * A thread without a heap gives objects back here, past the pool's magazines. What is
+     * handed over by a link in its middle is still in use.
+     */
+    if (memory_is_ours(to) && memory_is_ours(node) && memory_is_taken(node) &&
+        (uintptr_t)node % CACHE_LINE == 0) {
         enum object_class class = slab_of(node)->class;
         explore_object_given(node, explore_class_bytes(class), class == CLASS_CTX);
     }
