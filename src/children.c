@@ -293,7 +293,6 @@ static struct stripe *stripe_find(struct heap *heap, const struct canopy_ctx *pa
         return heap->statics;
     if (!(link & SLOT_HOT))
         return NULL;
-    stripes_collect(heap);
     return table_find(heap->stripes, (uintptr_t)parent);
 }
 
@@ -371,7 +370,6 @@ static bool stripe_add(struct heap *heap, struct canopy_ctx *parent, uintptr_t w
                        atomic_word *where)
 {
     bool is_static = ctx_kind(parent) == KIND_STATIC;
-    stripes_collect(heap);
     struct stripe *stripe = is_static || stripes_reserve(heap) ? stripe_new(heap, parent) : NULL;
     if (!stripe)
         return false;
@@ -527,6 +525,7 @@ static __attribute__((noinline)) bool stripe_register(struct heap *heap, struct 
         children_enter(last, word); /* S3 */
         return true;
     }
+    stripes_collect(heap);
     struct stripe *stripe = stripe_find(heap, parent, link);
     return stripe ? stripe_claim(heap, stripe, parent, word, where)
                   : stripe_add(heap, parent, word, where);

@@ -107,12 +107,13 @@ SCENARIO(derive_in_turn_beside_wait_idle)
 /* Ended once there is another parent, which may lie where the first one was. */
 static canopy_ctx *gate;
 
-/* Its memory is this thread's then, and the next context's. */
+/* Its memory is this thread's then, and the next context's, which is as busy. */
 static void replaces_top(void)
 {
     makes_and_releases_under(other);
     canopy_end(top);
     top = canopy_with_cancel(scenario_base());
+    makes_and_releases_under(top);
     canopy_cancel(gate);
 }
 

@@ -302,3 +302,114 @@ TEST(core_memory_of_threads_is_taken_over_where_no_key_can_be_made)
         ;
     check_leavers(use_and_end, &leaver);
 }
+
+/* ------------------------------------------------------- busy parents, many threads */
+
+enum { THREADS = SCALED(1000, 100), BUSY = 150 };
+
+struct deriver {
+    const canopy_ctx *parents[2];
+    canopy_ctx *kept[2];
+    struct meeting *made, *seen;
+};
+
+static void derive_from_both(void *arg)
+{
+    struct deriver *deriver = arg;
+    for (size_t i = 0; i < BUSY; i++)
+        for (size_t j = 0; j < 2; j++)
+            canopy_end(canopy_with_cancel(deriver->parents[j]));
+    for (size_t j = 0; j < 2; j++)
+        deriver->kept[j] = canopy_with_cancel(deriver->parents[j]);
+    meet(deriver->made);
+    meet(deriver->seen);
+}
+
+static void check_kept(const struct deriver derivers[], const canopy_ctx *ended)
+{
+    for (size_t i = 0; i < THREADS; i++)
+        for (size_t j = 0; j < 2; j++)
+            assert_true(canopy_done(derivers[i].kept[j]) == (derivers[i].parents[j] == ended));
+}
+
+TEST(core_a_thousand_threads_derive_from_two_parents_in_turn)
+{
+    static struct thread threads[THREADS];
+    static struct deriver derivers[THREADS];
+    struct meeting made = {.parties = THREADS + 1}, seen = {.parties = THREADS + 1};
+    struct fixture f;
+    fixture_open(&f, CANOPY_CLOCK_HOST);
+    canopy_ctx *parents[2] = {canopy_with_cancel(f.root), canopy_with_cancel(f.root)};
+    for (size_t i = 0; i < THREADS; i++) {
+        derivers[i] = (struct deriver){{parents[0], parents[1]}, {NULL}, &made, &seen};
+        threads[i].body = derive_from_both;
+        threads[i].arg = &derivers[i];
+        thread_launch(&threads[i], (size_t)256 * 1024);
+    }
+    meet(&made);
+    canopy_cancel(parents[0]);
+    check_kept(derivers, parents[0]);
+    meet(&seen);
+    for (size_t i = 0; i < THREADS; i++)
+        thread_join(&threads[i]);
+    /* Nobody works any more on the memory that the other one's children lie in. */
+    canopy_ctx *next = canopy_with_cancel(parents[1]);
+    check_kept(derivers, parents[0]);
+    canopy_cancel(parents[1]);
+    assert_true(canopy_done(next));
+    canopy_end(next);
+    for (size_t i = 0; i < THREADS; i++) {
+        assert_true(canopy_done(derivers[i].kept[1]));
+        canopy_end(derivers[i].kept[0]);
+        canopy_end(derivers[i].kept[1]);
+    }
+    canopy_end(parents[0]);
+    canopy_end(parents[1]);
+    fixture_close(&f);
+}
+
+struct season {
+    canopy_ctx *root;
+    canopy_ctx *parents[8];
+    struct meeting turn;
+    unsigned rounds;
+};
+
+static void work_a_season(void *arg)
+{
+    struct season *season = arg;
+    for (unsigned round = 0; round < season->rounds; round++) {
+        meet(&season->turn);
+        for (size_t i = 0; i < 8 * (size_t)BUSY; i++)
+            canopy_end(canopy_with_cancel(season->parents[i % 8]));
+        meet(&season->turn);
+    }
+}
+
+/* What a thread has under a parent goes with it, whoever ends that. */
+TEST(core_busy_parents_that_another_thread_ends_leave_memory_flat)
+{
+    enum { WORKERS = 3, ROUNDS = SCALED(400, 60) };
+    struct fixture f;
+    struct thread threads[WORKERS];
+    struct season season = {.turn = {.parties = WORKERS + 1}, .rounds = ROUNDS};
+    size_t early_bytes = 0;
+    fixture_open(&f, CANOPY_CLOCK_HOST);
+    for (int i = 0; i < WORKERS; i++)
+        thread_start(&threads[i], work_a_season, &season);
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        for (size_t i = 0; i < 8; i++)
+            season.parents[i] = canopy_with_cancel(f.root);
+        meet(&season.turn);
+        meet(&season.turn);
+        for (size_t i = 0; i < 8; i++)
+            canopy_end(season.parents[i]);
+        if (round == ROUNDS / 2)
+            early_bytes = atomic_load(&f.memory.live_bytes);
+    }
+    for (int i = 0; i < WORKERS; i++)
+        thread_join(&threads[i]);
+    print_message("%zu and %zu bytes\n", early_bytes, atomic_load(&f.memory.live_bytes));
+    assert_true(atomic_load(&f.memory.live_bytes) <= early_bytes + (size_t)WORKERS * 64 * 1024);
+    fixture_close(&f);
+}
