@@ -44,6 +44,15 @@ inline void create_and_end(const canopy_ctx *parent)
     canopy_end(must(canopy_with_cancel(parent)));
 }
 
+// What canopy_end saves where nobody can have seen the context: here all see it end.
+inline void create_cancel_and_release(const canopy_ctx *parent)
+{
+    canopy_ctx *const made = must(canopy_with_cancel(parent));
+
+    canopy_cancel(made);
+    canopy_release(made);
+}
+
 // So many children, all alive at once; then they end in the order in which they came.
 void have_children(const canopy_ctx *parent, size_t n);
 

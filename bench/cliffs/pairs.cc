@@ -20,10 +20,7 @@ struct Ends {
 struct CancelsAndReleases {
     static void operation(const canopy_ctx *root)
     {
-        canopy_ctx *const made = must(canopy_with_cancel(root));
-
-        canopy_cancel(made);
-        canopy_release(made);
+        create_cancel_and_release(root);
     }
 };
 

@@ -38,7 +38,7 @@ class WaitAny : public Work
 
     void sample(Run &run) override
     {
-        run.record(ns_each([this] { create_and_end(unrelated_.get()); }));
+        run.record(ns_each([this] { create_cancel_and_release(unrelated_.get()); }));
     }
 
   private:
@@ -132,7 +132,7 @@ class Alone : public Work
 
     void sample(Run &run) override
     {
-        run.record(ns_each([this] { create_and_end(parent_.get()); }));
+        run.record(ns_each([this] { create_cancel_and_release(parent_.get()); }));
     }
 
   private:

@@ -134,7 +134,8 @@ def cliff(results, name):
     quantile = cliffs.WORST.get(name)
     sides = _sides(results, points[0][1])
     unit = results.get(points[0][1], 1, sides[0]).unit + (", the worst" if quantile else "")
-    return _over(results, names.WORKLOADS[name], names.sizes_of(name), points, sides, unit, quantile)
+    return _over(results, names.WORKLOADS[name], names.sizes_of(name), points, sides, unit,
+                 quantile)
 
 
 def distribution(results, workload, title, sides=None):

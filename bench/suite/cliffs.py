@@ -41,7 +41,7 @@ ROWS = [
              (1, 64, 1000), 1.5),
     Ratio("a thread's first context, 2,000 threads alive", ours("first_context:2000"),
           ours("first_context:10"), SAME, "10 alive"),
-    *_ratios("create and end beside a wait_any", "wait_any", (2, 8, 64), SAME),
+    *_ratios("create, cancel, release beside a wait_any", "wait_any", (2, 8, 64), SAME),
     Ratio("create and end after wait_idle", ours("after_wait_idle"),
           ("after_wait_idle", 1, "never_waited"), SAME),
     Ratio("create and end after a refused root_free", ours("after_refusal"),

@@ -81,7 +81,7 @@ CLIFFS = {
     "cancel_release": "create, canopy_cancel, canopy_release",
     "loop_turn": "a host's loop turn with one due deadline",
     "two_parents": "under two busy parents in turn",
-    "two_parents_ended": "the same, after the other threads have ended",
+    "two_parents_ended": "two busy parents in turn, after the other threads have ended",
     "first_context": "a thread's first context",
     "release_guest": "release on a thread that never made a context",
     "roots": "one thread under several roots in turn",

@@ -198,8 +198,10 @@ def write_cliffs(path, results, outcomes, about):
 def write_html(path, results, outcomes, about, built, entries):
     """A page of the rows, all sides, and the charts."""
     drawn = _sides_charts(results) if charts else []
-    body = _aims(outcomes) + f"""<h2>All sides</h2><div class="scroll">{_peers_html(results, built)}</div>
-<h2>Charts</h2><div class="charts">{"".join(drawn)}{_wide(charts and charts.revisions(entries))}</div>"""
+    history = _wide(charts and charts.revisions(entries))
+    body = _aims(outcomes) + f"""<h2>All sides</h2>
+<div class="scroll">{_peers_html(results, built)}</div>
+<h2>Charts</h2><div class="charts">{"".join(drawn)}{history}</div>"""
     _write_page(path, "canopy beside its peers", body, results, about)
 
 
