@@ -151,9 +151,9 @@ static void runs_in_order(void *arg)
 /* As many as a portion has, among others that lie between them in memory. */
 TEST(loop_run_for_a_time_ends_a_portion_in_the_order_of_deadlines)
 {
-    enum { PORTION = 256, OTHERS = 20 };
+    enum { PORTION = 256, OTHERS = 20, ALL_OTHERS = PORTION * OTHERS };
     static struct ordered all[PORTION];
-    static canopy_ctx *others[PORTION * OTHERS];
+    static canopy_ctx *others[ALL_OTHERS];
     struct looped l;
     size_t order[PORTION];
     uint64_t seed = 36;
@@ -168,12 +168,12 @@ TEST(loop_run_for_a_time_ends_a_portion_in_the_order_of_deadlines)
             canopy_loop_after_func(all[i].ctx, &l.loop, &all[i].callback, runs_in_order, &all[i]),
             0);
         for (size_t j = 0; j < OTHERS; j++)
-            others[i * OTHERS + j] = canopy_with_deadline(l.fixture.root, HOURS(1));
+            others[j * PORTION + i] = canopy_with_deadline(l.fixture.root, HOURS(1));
     }
     assert_int_equal(canopy_loop_run_for(&l.loop, 2000, HOURS(1)), PORTION);
     for (size_t i = 0; i < PORTION; i++)
         canopy_end(all[i].ctx);
-    for (size_t i = 0; i < PORTION * OTHERS; i++) {
+    for (size_t i = 0; i < ALL_OTHERS; i++) {
         assert_live(others[i]);
         canopy_end(others[i]);
     }
