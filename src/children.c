@@ -114,16 +114,35 @@
  *
  * Linearization: register at S3, unregister at its compare-and-swap or at L3.
  *
- * Memory. Blocks are unlinked by the stripe's owner alone, found empty: nobody
- * else registers there, so an empty block stays empty. Walkers may stand in it:
- * it is retired through RCU. A dead parent's blocks go with the parent: at once, or
- * after the grace period that it was retired through. A freed context remembers the
- * slot that it had, if that lies in a stripe of this heap, and asks for it again when
- * its next life begins under the same parent; so does a heap of the slot that its
- * last record left, and, for each of some parents, of the slot that its thread took last:
- * where several parents are worked under in turn no context comes back to its own.
- * stripe_epoch, advanced before a block goes, tells when what is remembered no longer
- * holds.
+ * Memory. A dead parent's blocks go with the parent: at once, or after the grace period
+ * that it was retired through. A freed context remembers the slot that it had, if that
+ * lies in a stripe of this heap, and asks for it again when its next life begins under
+ * the same parent; so does a heap of the slot that its last record left, and, for each of
+ * some parents, of the slot that its thread took last: where several parents are worked
+ * under in turn no context comes back to its own. stripe_epoch, advanced before a block
+ * goes, tells when what is remembered no longer holds.
+ *
+ * Blocks in which nothing is any more are unlinked by the scavenger (trim.c), while the
+ * stripe's owner registers elsewhere: an empty block then stays empty. Walkers may stand
+ * in it: it is retired through RCU. The owner comes by two ways, neither of which waits:
+ *
+ *   owner, by a claim:         B1  heap->claiming = stripe          fence_light
+ *                                  load held: set: another stripe
+ *   owner, remembered slot:        load stripe_epoch: moved: by a claim; S3
+ *                              B4  next, only now: the context that remembers it is taken
+ *                                  off the magazine's top (a record: hint_slot changes; the
+ *                                  slot that was taken last: the next claim changes that)
+ *   scavenger:                 B3  stripe_epoch += EPOCH_TRIM; held = 1      fence_heavy
+ *                              B2  load claiming: this stripe: not now
+ *                              B4  load the top, and its slot, hint_slot, the last slot: their
+ *                                  blocks stay
+ *                                  unlink what is empty; held = 0; leave_epoch += EPOCH_TRIM
+ *
+ *   Either the owner sees B3, or B2 and B4 see where it is. Who has gone on from there to
+ *   another slot or stripe stored S3 before, and claiming, top and the others by releases. A
+ *   slot that is left meanwhile is remembered with leave_epoch (B5), which stripe_epoch is
+ *   ahead of until all unlinking is done: so it is not entered again, whatever became of
+ *   its block.
  *
  * A heap finds its stripe under a parent in a table of its own, so that what others have in
  * the list need not be looked through. The stripe's line is therefore the heap's, and is
@@ -158,27 +177,12 @@
 #define CANOPY_BUSY_AFTER BLOCK_SLOTS
 #endif
 
+/* Each time that a stripe has so many blocks more it is worth a look whether it needs them. */
+#define BLOCKS_ASKED 64
+
 struct line {
     atomic_word slots[LINE_SLOTS];
     atomic_word link;
-};
-
-/* The part of a hot parent's list in which one heap's thread registers. */
-struct stripe {
-    const struct canopy_ctx *parent; /* not looked at where it may be gone */
-    struct heap *owner;
-    union {
-        struct stripe *next;      /* of the same parent, fixed once published */
-        struct handoff_node gone; /* once the parent is */
-    };
-    struct block *first; /* others link to it: never unlinked while the parent lives */
-    struct block *hand;  /* where the search for a free slot goes on */
-    uint32_t hand_index;
-    uint32_t blocks;
-    uint32_t freed;   /* slots freed since the last trim, about */
-    uint32_t refills; /* its heap's at the last trim */
-    uint32_t claimed; /* slots claimed, until it is owned */
-    atomic_u32 owned; /* its thread registers by plain stores */
 };
 
 _Static_assert(sizeof(struct line) == CACHE_LINE, "a line is a line");
@@ -187,6 +191,7 @@ _Static_assert(offsetof(struct block, slots) % CACHE_LINE == CACHE_LINE / 2, "sl
 _Static_assert(sizeof(struct stripe) <= CACHE_LINE, "a stripe is a line");
 
 atomic_u64 stripe_epoch = {1};
+atomic_u64 leave_epoch = {1};
 
 static void block_reclaim(struct handoff_node *node)
 {
@@ -202,15 +207,10 @@ void children_init(void)
     rcu_queue_register(&block_queue);
 }
 
-static void block_retire(struct block *block)
+void block_retire(struct block *block)
 {
     domain_hold(slab_of(block)->domain);
     rcu_retire(&block_queue, &block->retired);
-}
-
-static struct block *link_block(uintptr_t link)
-{
-    return block_of(link_target(link));
 }
 
 /* ------------------------------------------------------------------- register */
@@ -266,7 +266,8 @@ static void stripes_collect(struct heap *heap)
     for (struct handoff_node *node = handoff_take_all(&heap->gone_stripes); node;) { /* T2 */
         struct stripe *stripe = (struct stripe *)((char *)node - offsetof(struct stripe, gone));
         node = handoff_next(node);
-        table_erase(heap->stripes, (uintptr_t)stripe->parent);
+        if (table_find(heap->stripes, (uintptr_t)stripe->parent) == stripe) /* the latest there */
+            table_erase(heap->stripes, (uintptr_t)stripe->parent);
         pool_free(heap, CLASS_LINE, stripe);
     }
 }
@@ -290,7 +291,7 @@ static struct stripe *stripe_find(struct heap *heap, const struct canopy_ctx *pa
                                   uintptr_t link)
 {
     if (ctx_kind(parent) == KIND_STATIC)
-        return heap->statics;
+        return (struct stripe *)word_load_relaxed(&heap->statics);
     if (!(link & SLOT_HOT))
         return NULL;
     return table_find(heap->stripes, (uintptr_t)parent);
@@ -300,9 +301,13 @@ static struct stripe *stripe_find(struct heap *heap, const struct canopy_ctx *pa
 static void remember_slot(struct heap *heap, const struct canopy_ctx *parent,
                           const struct stripe *stripe, atomic_word *slot)
 {
-    if (u32_load_relaxed(&stripe->owned))
-        *children_busy(heap, parent) =
-            (struct busy){.parent = parent, .slot = slot, .epoch = u64_load_relaxed(&stripe_epoch)};
+    if (!u32_load_relaxed(&stripe->owned))
+        return;
+    struct busy *busy = children_busy(heap, parent);
+    busy->parent = parent;
+    busy->claims = 0;
+    word_store_release(&busy->slot, (uintptr_t)slot); /* B4, after S3 in the last one */
+    busy->epoch = u64_load_relaxed(&stripe_epoch);
 }
 
 /* With one block, whose first slot is taken. NULL: no memory. */
@@ -324,6 +329,22 @@ static struct stripe *stripe_new(struct heap *heap, const struct canopy_ctx *par
     stripe->first = stripe->hand = block;
     block->next = block;
     return stripe;
+}
+
+/* The owner's thread is at the stripe, until stripe_end. False: who trims it is. */
+static void stripe_end(struct heap *heap)
+{
+    word_store_release(&heap->claiming, 0); /* pairs with B2 */
+}
+
+static bool stripe_begin(struct heap *heap, const struct stripe *stripe)
+{
+    word_store_relaxed(&heap->claiming, (uintptr_t)stripe); /* B1: pairs with B2 */
+    fence_light();
+    if (likely(!u32_load_acquire(&stripe->held)))
+        return true;
+    stripe_end(heap);
+    return false;
 }
 
 /* Where a mode of a stripe's blocks is `from` it becomes `to`. */
@@ -374,11 +395,13 @@ static bool stripe_add(struct heap *heap, struct canopy_ctx *parent, uintptr_t w
     if (!stripe)
         return false;
     struct block *block = stripe->first;
+    word_store_relaxed(&heap->claiming, (uintptr_t)stripe); /* B1: it is about to be found */
     word_store_relaxed(&block->slots[0], word);
     word_store_relaxed(where, (uintptr_t)&block->slots[0] | SLOT_STRIPED);
     if (is_static) {
         word_store_relaxed(&block->link, SLOT_END);
-        heap->statics = stripe;
+        stripe->next = (struct stripe *)word_load_relaxed(&heap->statics);
+        word_store_release(&heap->statics, (uintptr_t)stripe); /* pairs with children_trim */
         return true;
     }
     uintptr_t link = word_load_acquire(&parent->link);
@@ -389,30 +412,8 @@ static bool stripe_add(struct heap *heap, struct canopy_ctx *parent, uintptr_t w
     } while (
         !word_cas_seq_cst(&parent->link, &link, (uintptr_t)block->slots | SLOT_LINK | SLOT_HOT));
     table_put(heap->stripes, (uintptr_t)parent, stripe);
+    u32_store_release(&slab_of(parent)->has_hot, 1); /* after the link: pairs with children_trim */
     stripe_own(stripe, parent);
-    return true;
-}
-
-/* The owner found `block` empty: only it registers here, so empty it stays. */
-static void block_unlink(struct stripe *stripe, struct block *previous, struct block *block)
-{
-    /* Release: a walker that goes on from `previous` finds what follows complete. */
-    word_store_release(&previous->link, word_load_relaxed(&block->link));
-    previous->next = block->next;
-    if (stripe->hand == block) {
-        stripe->hand = previous;
-        stripe->hand_index = BLOCK_SLOTS;
-    }
-    stripe->blocks--;
-    u64_fetch_add_seq_cst(&stripe_epoch, 1);
-    block_retire(block);
-}
-
-static bool block_is_empty(const struct block *block)
-{
-    for (unsigned i = 0; i < BLOCK_SLOTS; i++)
-        if (word_load_relaxed(&block->slots[i]) != 0)
-            return false;
     return true;
 }
 
@@ -474,7 +475,8 @@ static bool stripe_claim(struct heap *heap, struct stripe *stripe, struct canopy
     after->next = block;
     stripe->hand = block;
     stripe->hand_index = 1;
-    stripe->blocks++;
+    if (++stripe->blocks % BLOCKS_ASKED == 0)
+        rcu_ask();
     stripe->claimed++;
     word_exchange_seq_cst(&after->link, (uintptr_t)block->slots | SLOT_LINK); /* S3 */
     block_follow(block, after);
@@ -527,8 +529,12 @@ static __attribute__((noinline)) bool stripe_register(struct heap *heap, struct 
     }
     stripes_collect(heap);
     struct stripe *stripe = stripe_find(heap, parent, link);
-    return stripe ? stripe_claim(heap, stripe, parent, word, where)
-                  : stripe_add(heap, parent, word, where);
+    while (stripe && (stripe->owner != heap || !stripe_begin(heap, stripe)))
+        stripe = stripe->next; /* while one is trimmed there is another */
+    bool added = stripe ? stripe_claim(heap, stripe, parent, word, where)
+                        : stripe_add(heap, parent, word, where);
+    stripe_end(heap);
+    return added;
 }
 
 bool children_add(struct heap *heap, struct canopy_ctx *parent, uintptr_t word, atomic_word *where)
@@ -755,6 +761,7 @@ void children_free(struct canopy_ctx *parent)
     if (link & SLOT_HOT) {
         stripe = link_block(link)->stripe;
         u64_fetch_add_seq_cst(&stripe_epoch, 1);
+        u64_fetch_add_seq_cst(&leave_epoch, 1); /* second: never ahead of the other one */
     }
     while (stripe) {
         struct stripe *next = stripe->next;
@@ -772,27 +779,4 @@ void children_free(struct canopy_ctx *parent)
     if (line)
         pool_free_any(line);
     word_store_relaxed(&parent->link, SLOT_END);
-}
-
-void children_trim(const atomic_word *slot)
-{
-    struct stripe *stripe = block_of(slot)->stripe;
-    stripe->freed += MAGAZINE_LIMIT;
-    if (stripe->freed < stripe->blocks * BLOCK_SLOTS)
-        return;
-    /* An ebb that a flood will follow, as others have followed, is none to give blocks back in. */
-    uint32_t refills = stripe->owner->refills - stripe->refills;
-    bool ebb = refills < stripe->freed / MAGAZINE_LIMIT / 2;
-    stripe->freed = 0;
-    stripe->refills = stripe->owner->refills;
-    if (!ebb)
-        return;
-    struct block *previous = stripe->first;
-    for (uint32_t i = 1, n = stripe->blocks; i < n; i++) {
-        struct block *block = previous->next;
-        if (block_is_empty(block))
-            block_unlink(stripe, previous, block);
-        else
-            previous = block;
-    }
 }

@@ -34,11 +34,35 @@ static inline struct heap *block_heap(const struct block *block)
     return (struct heap *)(word_load_acquire(&block->owner) & ~BLOCK_MODE);
 }
 
+/* The part of a hot parent's list in which one heap's thread registers. */
+struct stripe {
+    const struct canopy_ctx *parent; /* not looked at where it may be gone */
+    struct heap *owner;
+    union {
+        struct stripe *next;      /* of the same parent, or heap where that is a static; fixed */
+        struct handoff_node gone; /* once the parent is */
+    };
+    struct block *first; /* others link to it: never unlinked while the parent lives */
+    struct block *hand;  /* where the search for a free slot goes on */
+    uint32_t hand_index;
+    uint32_t blocks;
+    uint32_t claimed; /* slots claimed, until it is owned */
+    atomic_u32 owned; /* its thread registers by plain stores */
+    atomic_u32 held;  /* by who trims it: its thread stays away */
+};
+
 /*
  * Advances when a stripe's block may have gone: what remembers a slot of one
- * from before must not look at it.
+ * from before must not look at it. `leave_epoch` is what one remembers: the same, but
+ * while blocks are trimmed, when what is remembered will not hold (children.c, B3).
  */
 extern atomic_u64 stripe_epoch;
+extern atomic_u64 leave_epoch;
+
+static inline struct block *link_block(uintptr_t link)
+{
+    return block_of(link_target(link));
+}
 
 /*
  * Publishes `word` (a context, or a record with SLOT_CALLBACK) in a slot of
@@ -151,7 +175,7 @@ static inline struct hint children_hint(const atomic_word *slot)
 {
     struct heap *heap;
     bool is_own = children_is_own(slot, &heap);
-    return (struct hint){is_own ? heap : NULL, u64_load_relaxed(&stripe_epoch)};
+    return (struct hint){is_own ? heap : NULL, u64_load_acquire(&leave_epoch)}; /* B5 */
 }
 
 static inline void children_take_hint(struct hint hint, const struct canopy_ctx *parent,
@@ -160,7 +184,7 @@ static inline void children_take_hint(struct hint hint, const struct canopy_ctx 
     if (!hint.heap)
         return;
     hint.heap->hint_parent = parent;
-    hint.heap->hint_slot = slot;
+    word_store_release(&hint.heap->hint_slot, (uintptr_t)slot); /* B4, after S3 in the last one */
     hint.heap->hint_epoch = hint.epoch;
 }
 
@@ -171,11 +195,12 @@ static inline void children_take_hint(struct hint hint, const struct canopy_ctx 
 static inline bool children_enter_hint(struct heap *heap, const struct canopy_ctx *parent,
                                        uintptr_t word, atomic_word *where)
 {
+    atomic_word *slot = (atomic_word *)word_load_relaxed(&heap->hint_slot); /* B4 */
     if (heap->hint_parent != parent || heap->hint_epoch != u64_load_relaxed(&stripe_epoch) ||
-        unlikely(!children_is_free(heap->hint_slot)))
+        unlikely(!children_is_free(slot)))
         return false;
-    word_store_relaxed(where, (uintptr_t)heap->hint_slot | SLOT_STRIPED);
-    children_enter(heap->hint_slot, word);
+    word_store_relaxed(where, (uintptr_t)slot | SLOT_STRIPED);
+    children_enter(slot, word);
     return true;
 }
 
@@ -193,11 +218,11 @@ static inline struct busy *children_busy(struct heap *heap, const struct canopy_
 static inline atomic_word *children_last_slot(struct heap *heap, const struct canopy_ctx *parent)
 {
     const struct busy *busy = children_busy(heap, parent);
+    atomic_word *slot = (atomic_word *)word_load_relaxed(&busy->slot);
     if (busy->parent != parent || busy->epoch != u64_load_relaxed(&stripe_epoch) ||
-        !children_is_free(busy->slot) ||
-        word_load_relaxed(&block_of(busy->slot)->owner) != (uintptr_t)heap)
+        !children_is_free(slot) || word_load_relaxed(&block_of(slot)->owner) != (uintptr_t)heap)
         return NULL;
-    return busy->slot;
+    return slot;
 }
 
 /* What unregistering found. */
@@ -219,11 +244,15 @@ void children_free_small(struct heap *heap, struct canopy_ctx *parent);
 /* Gives the rows of a dead parent back, which nobody looks at any more. */
 void children_free(struct canopy_ctx *parent);
 
+/* The same of one block that nobody can come to any more. */
+void block_retire(struct block *block);
+
 /*
- * As a magazine of contexts overflows: gives blocks back that the stripe of this
- * slot, which is of the caller's heap and still in use, has no need of.
+ * Gives blocks back in which nothing is, of all parents in a domain that the caller holds;
+ * on the scavenger's thread. What it leaves to another look: see trim.c.
  */
-void children_trim(const atomic_word *slot);
+enum trimmed { TRIM_IDLE, TRIM_LATER, TRIM_DONE };
+enum trimmed children_trim(struct domain *domain);
 
 void children_init(void);
 

@@ -423,7 +423,7 @@ static bool leave_slot(struct canopy_ctx *ctx, struct heap *heap, uint64_t *epoc
     atomic_word *slot = own_slot(ctx, heap);
     if (!slot)
         return false;
-    *epoch = u64_load_relaxed(&stripe_epoch);
+    *epoch = u64_load_acquire(&leave_epoch); /* B5 */
     return children_leave(heap, slot, word);
 }
 
@@ -437,11 +437,8 @@ bool release_sole(struct canopy_ctx *ctx)
     if (own_domain)
         rcu_read_begin();
     /* Before L1, so that it is some instructions from there to L4. */
-    if (unlikely(pool_is_full(heap, CLASS_CTX))) {
-        if (own_slot(ctx, heap))
-            children_trim(ctx_slot(ctx));
+    if (unlikely(pool_is_full(heap, CLASS_CTX)))
         pool_overflow(heap, CLASS_CTX);
-    }
     if (unlikely(pool_is_full(heap, CLASS_LINE)))
         pool_overflow(heap, CLASS_LINE);
     ctx_disarm(ctx);

@@ -70,9 +70,10 @@ static inline struct canopy_ctx *ctx_enter(struct canopy_ctx *parent, struct hea
         likely(heap != NULL) ? pool_peek(heap, CLASS_CTX, ctx_remembers_slot, parent) : NULL;
     if (!ctx)
         return NULL;
-    ctx = pool_take(heap, CLASS_CTX);
+    struct handoff_node *rest = pool_take_begin(ctx, CLASS_CTX);
     ctx_be_born(ctx, heap, parent, kind);
     children_enter(ctx_striped_slot(ctx), (uintptr_t)ctx); /* S3 */
+    pool_take_end(heap, CLASS_CTX, rest);                  /* B4: until here it is on top */
     return ctx;
 }
 
@@ -152,7 +153,7 @@ static inline bool ctx_release_leaf(struct canopy_ctx *ctx)
     struct heap *heap;
     if (unlikely(!children_is_own(slot, &heap)) || unlikely(pool_is_full(heap, CLASS_CTX)))
         return false;
-    uint64_t epoch = u64_load_relaxed(&stripe_epoch);
+    uint64_t epoch = u64_load_acquire(&leave_epoch); /* B5 */
     ctx_disarm(ctx);
     if (unlikely(!children_leave(heap, slot, (uintptr_t)ctx)))
         return false;

@@ -34,6 +34,10 @@ static const uint32_t class_bytes[CLASS_COUNT] = {CACHE_LINE, CACHE_LINE, BLOCK_
 /* So many objects that others freed go to their slabs at a time: some microseconds. */
 #define PORTION MAGAZINE_LIMIT
 
+/* A magazine that ran empty is filled so far; with what was never used, a page at a time. */
+#define REFILL      (MAGAZINE_LIMIT / 2)
+#define FRESH_BYTES 4096
+
 /* So many that a thread has freed for others are worth a look. */
 #define FREED_FOR_OTHERS 256
 
@@ -261,7 +265,9 @@ static uint32_t take_fresh(struct pool *pool, struct slab *slab)
     uint32_t size = class_bytes[slab->class];
     uint32_t fresh = u32_load_relaxed(&slab->fresh_bytes);
     uint32_t fits = never_used(slab);
-    uint32_t wanted = MAGAZINE_LIMIT / 2 - pool->loaded.count;
+    uint32_t wanted = REFILL - pool->loaded.count;
+    if (wanted > FRESH_BYTES / size)
+        wanted = FRESH_BYTES / size;
     uint32_t taken = wanted < fits ? wanted : fits;
     char *first = (char *)slab + fresh;
     /* The last goes in first: what is made in turn then lies in turn, as prefetchers like it. */
@@ -280,13 +286,13 @@ static uint32_t take_fresh(struct pool *pool, struct slab *slab)
 /* Up to half a magazine of what slabs have free. */
 static void take_free(struct pool *pool)
 {
-    while (pool->loaded.count < MAGAZINE_LIMIT / 2) {
+    while (pool->loaded.count < REFILL) {
         if (!pool->avail && pool->empty)
             avail_add(pool, empty_take(pool));
         struct slab *slab = pool->avail;
         if (!slab)
             return;
-        while (pool->loaded.count < MAGAZINE_LIMIT / 2 && slab->free) {
+        while (pool->loaded.count < REFILL && slab->free) {
             struct handoff_node *object = slab->free;
             slab->free = handoff_next(object);
             magazine_push(&pool->loaded, object);
@@ -310,28 +316,33 @@ static bool refill(struct heap *heap, enum object_class class)
         take_free(pool);
         slabs_let_go(heap, pool, EMPTY_SLABS_KEPT);
     }
-    if (!pool->loaded.top && pool->fresh) {
+    if (!magazine_top(&pool->loaded) && pool->fresh) {
         take_fresh(pool, pool->fresh);
         if (!never_used(pool->fresh))
             pool->fresh = NULL;
     }
     count_taken(heap, class, pool->loaded.count - before);
-    return pool->loaded.top != NULL;
+    return magazine_top(&pool->loaded) != NULL;
+}
+
+static void magazine_move(struct magazine *to, struct magazine *from)
+{
+    magazine_set_top(to, magazine_top(from));
+    to->count = from->count;
+    magazine_set_top(from, NULL);
+    from->count = 0;
 }
 
 bool pool_refill(struct heap *heap, enum object_class class)
 {
     struct pool *pool = &heap->pools[class];
-    heap->refills += class == CLASS_CTX;
-    if (pool->spare.top) {
-        struct magazine empty = pool->loaded;
-        pool->loaded = pool->spare;
-        pool->spare = empty;
+    if (magazine_top(&pool->spare)) {
+        magazine_move(&pool->loaded, &pool->spare);
         return true;
     }
     if (refill(heap, class))
         return true;
-    if (rcu_pace() && (pool->loaded.top || refill(heap, class)))
+    if (rcu_pace() && (magazine_top(&pool->loaded) || refill(heap, class)))
         return true;
     pool->fresh = slab_new(heap, class);
     return pool->fresh && refill(heap, class);
@@ -373,12 +384,11 @@ static void objects_return(struct heap *heap, struct pool *pool, struct handoff_
 void pool_overflow(struct heap *heap, enum object_class class)
 {
     struct pool *pool = &heap->pools[class];
-    struct magazine full = pool->spare;
-    count_taken(heap, class, -(uint64_t)full.count);
-    pool->spare = pool->loaded;
-    pool->loaded = (struct magazine){0};
-    if (full.top)
-        objects_return(heap, pool, full.top);
+    struct handoff_node *full = magazine_top(&pool->spare);
+    count_taken(heap, class, -(uint64_t)pool->spare.count);
+    magazine_move(&pool->spare, &pool->loaded);
+    if (full)
+        objects_return(heap, pool, full);
 }
 
 void pool_free_remote(void *memory)

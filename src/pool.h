@@ -104,6 +104,7 @@ struct slab {
     atomic_u32 fresh_bytes; /* objects from here on were never used */
     bool is_avail;
     struct slab *fresh_next; /* the clock's, for one turn */
+    atomic_u32 has_hot;      /* one of its contexts may have stripes: see trim.c */
     /* Lower bounds of the deadlines within, see deadline.c. */
     atomic_i64 group_due_ns[SLAB_GROUPS] __attribute__((aligned(CACHE_LINE)));
 };
@@ -111,7 +112,8 @@ struct slab {
 #define SLAB_HEADER_BYTES ((sizeof(struct slab) + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE)
 
 struct magazine {
-    struct handoff_node *top; /* the links of free objects; what lies behind is kept */
+    /* The links of free objects; what lies behind is kept. By atomic stores: children.c, B4. */
+    struct handoff_node *top;
     unsigned count;
 };
 
@@ -133,7 +135,7 @@ struct busy {
     const struct canopy_ctx *parent;
     uint64_t claims; /* how often it has registered there, while the parent was small */
     /* The slot in a stripe that it registered in last, and when. */
-    atomic_word *slot;
+    atomic_word slot;
     uint64_t epoch;
 };
 #define BUSY_PARENTS 64
@@ -145,9 +147,10 @@ struct heap {
     struct domain *domain;
     /* See children.c: of background and todo; of all other parents; those whose parents are gone.
      */
-    struct stripe *statics;
+    atomic_word statics;
     struct table *stripes;
     struct handoff gone_stripes;
+    atomic_word claiming; /* the stripe that its thread is at, or 0: see children.c, B1 */
     /* Under library_lock: of the domain; of its orphans; in which the thread finds it. */
     struct heap *next;
     struct heap *next_orphan;
@@ -155,13 +158,12 @@ struct heap {
     uint64_t owner; /* thread_self of the thread, or 0 */
     pid_t owner_tid;
     atomic_u32 slabs_held; /* by whoever is at the slabs of this heap; see pool.c */
-    uint32_t refills;      /* magazines of contexts that ran empty */
     /* Contexts that this heap's thread took out of slabs, less those it gave back; see usage.c. */
     atomic_u64 taken;
     struct busy busy[BUSY_PARENTS];
     /* A slot that a record of this thread's left, of which parent, and when. */
     const struct canopy_ctx *hint_parent;
-    atomic_word *hint_slot;
+    atomic_word hint_slot;
     uint64_t hint_epoch;
     struct pool pools[CLASS_COUNT];
 };
@@ -257,6 +259,17 @@ extern void (*pool_construct_ctx)(void *object);
 /* Makes a free context that goes to another heap forget what only this heap may use. */
 extern void (*pool_forget_ctx)(void *object);
 
+static inline struct handoff_node *magazine_top(const struct magazine *m)
+{
+    return m->top;
+}
+
+/* A release, after what was done with the one that was there: pairs with children.c, B4. */
+static inline void magazine_set_top(struct magazine *m, struct handoff_node *top)
+{
+    word_store_release((atomic_word *)(void *)&m->top, (uintptr_t)top);
+}
+
 /*
  * What pool_alloc would give, if there is one at hand that `fits`, which is told of a
  * free object; and the taking. NULL: none.
@@ -264,7 +277,7 @@ extern void (*pool_forget_ctx)(void *object);
 static inline void *pool_peek(const struct heap *heap, enum object_class class,
                               bool (*fits)(const void *object, const void *arg), const void *arg)
 {
-    void *object = heap->pools[class].loaded.top;
+    void *object = magazine_top(&heap->pools[class].loaded);
     return likely(object != NULL) && fits(object, arg) ? object : NULL;
 }
 
@@ -277,10 +290,25 @@ static inline bool pool_has(const struct heap *heap, enum object_class class)
 static inline void *pool_take(struct heap *heap, enum object_class class)
 {
     struct magazine *m = &heap->pools[class].loaded;
-    struct handoff_node *object = m->top;
-    m->top = handoff_next(object);
+    struct handoff_node *object = magazine_top(m);
+    magazine_set_top(m, handoff_next(object));
     m->count--;
     return object;
+}
+
+/* The same in two steps, between which it is used and still on top, for others to see. */
+static inline struct handoff_node *pool_take_begin(const void *object, enum object_class class)
+{
+    (void)class;
+    return handoff_next(object);
+}
+
+static inline void pool_take_end(struct heap *heap, enum object_class class,
+                                 struct handoff_node *rest)
+{
+    struct magazine *m = &heap->pools[class].loaded;
+    magazine_set_top(m, rest);
+    m->count--;
 }
 
 /*
@@ -290,7 +318,7 @@ static inline void *pool_take(struct heap *heap, enum object_class class)
 static inline void *pool_alloc(struct heap *heap, enum object_class class)
 {
     struct magazine *m = &heap->pools[class].loaded;
-    if (unlikely(!m->top) && !pool_refill(heap, class))
+    if (unlikely(!magazine_top(m)) && !pool_refill(heap, class))
         return NULL;
     return pool_take(heap, class);
 }
@@ -303,8 +331,8 @@ static inline bool pool_is_full(const struct heap *heap, enum object_class class
 
 static inline void magazine_push(struct magazine *m, void *object)
 {
-    handoff_link(object, m->top);
-    m->top = object;
+    handoff_link(object, magazine_top(m));
+    magazine_set_top(m, object);
     m->count++;
 }
 

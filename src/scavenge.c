@@ -12,7 +12,7 @@
  * Slabs without a use go through a grace period to their allocator; ours keeps their
  * pages for a while longer (region.c).
  */
-#include "pool.h"
+#include "children.h"
 #include "region.h"
 
 /* True: to be looked at again. */
@@ -38,15 +38,34 @@ static bool tidy_domain(struct domain *domain)
     return again;
 }
 
+/*
+ * Blocks first: their memory is to be tidied as well. Stripes that are in full use are
+ * looked at a few times more, since nobody says when records leave them.
+ */
+static bool trim_domain(struct domain *domain, bool *later)
+{
+    enum trimmed trimmed = children_trim(domain);
+    *later |= trimmed == TRIM_LATER;
+    return trimmed == TRIM_DONE;
+}
+
+#define LOOKS_AT_FULL_STRIPES 8
+
 /* A look at all heaps of all domains. True: to be taken again. */
 static bool scavenge(void)
 {
-    bool again = false;
+    static unsigned looks;
+    bool again = false, later = false;
     struct domain *domain = &default_domain;
-    for (; domain; domain = domain_hold_next(domain))
+    for (; domain; domain = domain_hold_next(domain)) {
+        again |= trim_domain(domain, &later);
         again |= tidy_domain(domain);
+    }
     again |= region_trim();
-    return again;
+    looks = again || !later ? 0 : looks + 1;
+    if (looks == LOOKS_AT_FULL_STRIPES)
+        looks = 0;
+    return again || looks > 0;
 }
 
 void scavenge_init(void)

@@ -4,6 +4,9 @@
  */
 #include "busy.h"
 
+/* What the reclaimer's thread does when it was asked; see rcu.h. */
+extern bool (*rcu_tidy)(void);
+
 /* ------------------------------------------------------------ what is remembered */
 
 static canopy_ctx *pair[2];
@@ -121,6 +124,7 @@ static void empties_a_block(void)
 static void gives_a_block_back(void)
 {
     canopy_release(many[LAST]);
+    rcu_tidy();
 }
 
 static void end_many(void)

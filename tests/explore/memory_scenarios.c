@@ -5,6 +5,9 @@
  */
 #include "explore.h"
 
+/* What the reclaimer's thread does when it was asked; see rcu.h. */
+extern bool (*rcu_tidy)(void);
+
 static canopy_ctx *top, *made;
 
 static void cancels_top(void)
@@ -81,7 +84,7 @@ SCENARIO(hand_over_of_memory_beside_cancel_and_release)
 
 /*
  * As many children as two blocks hold. When most of them have gone, the latest
- * first, their thread gives the second block back.
+ * first, the second block is given back: here by their thread, as it needs no other.
  */
 #define CHILDREN 128
 #define STAYING  2
@@ -101,7 +104,6 @@ static void makes_children(void)
         children[i] = canopy_with_cancel(top);
 }
 
-/* Blocks are given back by a thread that has released about as many as they hold. */
 static void makes_children_again(void)
 {
     for (unsigned i = 0; i < CYCLES; i++) {
@@ -114,6 +116,7 @@ static void makes_children_again(void)
 static void gives_blocks_back(void)
 {
     releases_children(STAYING);
+    rcu_tidy();
 }
 
 static void releases_children_that_stay(void)

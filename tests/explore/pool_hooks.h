@@ -27,6 +27,8 @@ static inline size_t explore_class_bytes(enum object_class class)
     explore_object_taken(EXPLORE_IN_POOL(pool_alloc(heap, class)), EXPLORE_OBJECT(class))
 #define pool_take(heap, class)                                                                     \
     explore_object_taken(EXPLORE_IN_POOL(pool_take(heap, class)), EXPLORE_OBJECT(class))
+#define pool_take_begin(object, class)                                                             \
+    pool_take_begin(explore_object_taken(object, EXPLORE_OBJECT(class)), class)
 #define pool_peek(heap, class, fits, arg) EXPLORE_IN_POOL(pool_peek(heap, class, fits, arg))
 #define pool_free(heap, class, memory)                                                             \
     EXPLORE_IN_POOL(                                                                               \

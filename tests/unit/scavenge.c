@@ -4,6 +4,7 @@
  */
 #include "harness.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -17,6 +18,11 @@ static size_t bytes_of(const canopy_ctx *root)
     canopy_usage usage = {.size = sizeof usage};
     assert_int_equal(canopy_root_usage(root, &usage), 0);
     return usage.bytes;
+}
+
+static void count_run(void *arg)
+{
+    atomic_fetch_add((atomic_uint *)arg, 1);
 }
 
 struct burst {
@@ -61,11 +67,11 @@ static void bursting_open(struct bursting *b)
     assert_non_null(b->burst.all);
 }
 
+/* While the parent lives, the slots of what it had as well. */
 static void bursting_close(struct bursting *b)
 {
-    canopy_end(b->top);
-    b->top = NULL;
     assert_true(eventually(bytes_of(b->f.root) < REST_BYTES, SOON));
+    canopy_end(b->top);
     free(b->burst.all);
     fixture_close(&b->f);
 }
@@ -96,6 +102,48 @@ TEST(core_memory_comes_back_after_a_cancel)
     make(&b.burst);
     assert_true(canopy_cancel(b.top));
     end(&b.burst);
+    bursting_close(&b);
+}
+
+TEST(core_slots_come_back_that_callbacks_had)
+{
+    struct bursting b;
+    bursting_open(&b);
+    canopy_callback *all = calloc(BURST, sizeof *all);
+    atomic_uint runs = 0;
+    for (size_t i = 0; i < BURST; i++)
+        assert_int_equal(canopy_after_func(b.top, &all[i], count_run, &runs), 0);
+    assert_true(bytes_of(b.f.root) > (size_t)BURST * 8);
+    for (size_t i = 0; i < BURST; i++)
+        assert_true(canopy_callback_stop(&all[i]));
+    assert_true(eventually(bytes_of(b.f.root) < REST_BYTES, SOON));
+    assert_int_equal(canopy_after_func(b.top, &all[0], count_run, &runs), 0);
+    assert_true(canopy_cancel(b.top));
+    assert_int_equal(atomic_load(&runs), 1);
+    free(all);
+    bursting_close(&b);
+}
+
+/* Some of what was there stays, and is found by who comes through the blocks that stay. */
+TEST(core_slots_come_back_around_those_in_use)
+{
+    enum { EVERY = 1000 };
+    struct bursting b;
+    bursting_open(&b);
+    make(&b.burst);
+    for (size_t i = 0; i < BURST; i++)
+        if (i % EVERY)
+            canopy_release(b.burst.all[i]);
+    assert_true(eventually(bytes_of(b.f.root) < (size_t)BURST * 64, SOON));
+    pause_ns(SECONDS(1));
+    canopy_ctx *late = canopy_with_cancel(b.top);
+    assert_true(canopy_cancel(b.top));
+    for (size_t i = 0; i < BURST; i += EVERY) {
+        assert_ended(b.burst.all[i], -ECANCELED, CANOPY_CANCELED);
+        canopy_release(b.burst.all[i]);
+    }
+    assert_ended(late, -ECANCELED, CANOPY_CANCELED);
+    canopy_release(late);
     bursting_close(&b);
 }
 

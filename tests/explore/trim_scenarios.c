@@ -1,0 +1,181 @@
+/*
+ * trim_scenarios.c - blocks in which nothing is any more go back, beside who comes to them:
+ * see trim.c, and B1 to B5 in children.c. Promises 2, 7, 10 to 12.
+ */
+#include "busy.h"
+
+/* What the reclaimer's thread does when it was asked; see rcu.h. */
+extern bool (*rcu_tidy)(void);
+
+static void tidies(void)
+{
+    rcu_tidy();
+}
+
+static void end_many(unsigned from, unsigned n)
+{
+    releases(from, n);
+    end_parents();
+}
+
+/* Their thread remembers where they were. */
+static void empties_the_second_block(void)
+{
+    makes(MORE);
+    releases(FULL, MORE);
+}
+
+static void makes_one(void)
+{
+    made = canopy_with_cancel(top);
+}
+
+static void check_made_is_found(void)
+{
+    canopy_cancel(top);
+    CHECK(canopy_done(made));
+    end_many(0, FULL);
+}
+
+SCENARIO(trim_beside_a_remembered_slot)
+{
+    make_parents();
+    before(empties_the_second_block);
+    beside(makes_one, tidies, NULL);
+    check_made_is_found();
+}
+
+SCENARIO(trim_beside_a_remembered_slot_and_cancel)
+{
+    make_parents();
+    before(empties_the_second_block);
+    beside(makes_one, tidies, cancels_top, NULL);
+    check_made_is_found();
+}
+
+/* What remembers a slot there is another's child now. */
+static canopy_ctx *others[MORE - FULL];
+
+static void empties_the_second_block_and_forgets(void)
+{
+    empties_the_second_block();
+    for (unsigned i = 0; i < MORE - FULL; i++)
+        others[i] = canopy_with_cancel(other);
+}
+
+SCENARIO(trim_beside_a_claim)
+{
+    make_parents();
+    before(empties_the_second_block_and_forgets);
+    beside(makes_one, tidies, NULL);
+    for (unsigned i = 0; i < MORE - FULL; i++)
+        canopy_release(others[i]);
+    check_made_is_found();
+}
+
+static void leaves_one_in_the_second_block(void)
+{
+    makes(MORE);
+    releases(FULL, MORE - 1);
+}
+
+/*
+ * One of a third block goes, and what is made next but one comes to its slot. That of the
+ * second block have gone before, so there is a block to give back in any case.
+ */
+static canopy_ctx *second[FULL], *third, *next;
+
+static void leaves_one_in_the_third_block(void)
+{
+    makes(FULL);
+    for (unsigned i = 0; i < FULL; i++)
+        second[i] = canopy_with_cancel(top);
+    third = canopy_with_cancel(top);
+    for (unsigned i = 0; i < FULL; i++)
+        canopy_release(second[i]);
+}
+
+static void goes_and_comes_again(void)
+{
+    canopy_release(third);
+    canopy_release(many[FULL - 1]);
+    next = canopy_with_cancel(top);
+    makes_one();
+}
+
+SCENARIO(trim_beside_a_child_that_goes_and_comes_again)
+{
+    make_parents();
+    before(leaves_one_in_the_third_block);
+    beside(goes_and_comes_again, tidies, NULL);
+    canopy_cancel(top);
+    CHECK(canopy_done(made) && canopy_done(next));
+    canopy_release(next);
+    end_many(0, FULL - 1);
+}
+
+static void releases_it(void)
+{
+    canopy_release(many[MORE - 1]);
+}
+
+SCENARIO(trim_beside_a_walk)
+{
+    make_parents();
+    before(leaves_one_in_the_second_block);
+    beside(releases_it, tidies, cancels_top, NULL);
+    end_many(0, FULL);
+}
+
+static void empties_all_but_one(void)
+{
+    makes(MORE);
+    releases(1, MORE);
+}
+
+static void releases_all(void)
+{
+    canopy_release(many[0]);
+    releases_top();
+}
+
+SCENARIO(trim_beside_the_end_of_the_parent)
+{
+    make_parents();
+    before(empties_all_but_one);
+    beside(releases_all, tidies, NULL);
+    end_parents();
+}
+
+/* The same of a record, whose slot its thread remembers. */
+static canopy_callback record;
+static unsigned runs;
+
+static void counts(void *arg)
+{
+    (void)arg;
+    runs++;
+}
+
+static void arms(void)
+{
+    CHECK(canopy_after_func(top, &record, counts, NULL) == 0);
+}
+
+static void empties_the_second_block_but_for_a_record(void)
+{
+    makes(FULL);
+    arms();
+    CHECK(canopy_callback_stop(&record));
+}
+
+SCENARIO(trim_beside_a_record_that_comes_again)
+{
+    runs = 0;
+    make_parents();
+    before(empties_the_second_block_but_for_a_record);
+    beside(arms, tidies, NULL);
+    cancels_top();
+    CHECK(runs == 1);
+    end_many(0, FULL);
+}
