@@ -107,12 +107,24 @@ SCENARIO(derive_in_turn_beside_wait_idle)
 /* Ended once there is another parent, which may lie where the first one was. */
 static canopy_ctx *gate;
 
-/* Its memory is this thread's then, and the next context's, which is as busy. */
+/* Its memory is this thread's then, and the next context's. */
 static void replaces_top(void)
 {
     makes_and_releases_under(other);
     canopy_end(top);
     top = canopy_with_cancel(scenario_base());
+    canopy_cancel(gate);
+}
+
+/* The next is as busy, and what the first one's children were in is a third one's. */
+static canopy_ctx *third;
+
+static void replaces_top_by_a_busy_one(void)
+{
+    makes_and_releases_under(other);
+    canopy_end(top);
+    top = canopy_with_cancel(scenario_base());
+    makes_and_releases_under(third);
     makes_and_releases_under(top);
     canopy_cancel(gate);
 }
@@ -140,6 +152,18 @@ SCENARIO(parent_goes_beside_derive_by_the_owner_of_a_stripe)
     gate = canopy_with_cancel(scenario_base());
     before(works_under_both);
     beside(works_until_top_is_another, replaces_top, NULL);
+    ends_what_was_made_under_another();
+}
+
+SCENARIO(parent_goes_and_a_busy_one_comes_beside_derive)
+{
+    make_parents();
+    made = NULL;
+    gate = canopy_with_cancel(scenario_base());
+    third = canopy_with_cancel(scenario_base());
+    before(works_under_both);
+    beside(works_until_top_is_another, replaces_top_by_a_busy_one, NULL);
+    canopy_end(third);
     ends_what_was_made_under_another();
 }
 
