@@ -644,7 +644,8 @@ static void thread_exit(void *unused)
     tls_recent = (struct heap_entry){0};
     tls_heaps = NULL;
     domain_table_free(&default_domain, heaps);
-    rcu_ask(); /* for what the heaps have at hand */
+    if (rcu_is_at_work())
+        rcu_ask(); /* for what the heaps have at hand; alone that is worth no thread */
 }
 
 void domain_leave(struct domain *domain)

@@ -325,10 +325,15 @@ void rcu_catch_up(void)
         reclaim_pass();
 }
 
+bool rcu_is_at_work(void)
+{
+    return u32_load_acquire(&reclaimer) == RECLAIMER_THREAD;
+}
+
 bool rcu_ready(void)
 {
     static const struct thread_role role = {.name = "canopy-reclaim", .run = reclaimer_main};
-    if (likely(u32_load_acquire(&reclaimer) == RECLAIMER_THREAD))
+    if (likely(rcu_is_at_work()))
         return true;
     pthread_mutex_lock(&library_lock);
     if (u32_load_acquire(&reclaimer) == RECLAIMER_NONE && thread_start(&role) == 0)

@@ -72,6 +72,9 @@ extern bool (*rcu_tidy)(void);
 /* Costs who asks a load, and where that thread is at rest a wake. Never fails. */
 void rcu_ask(void);
 
+/* Whether that thread has been started. */
+bool rcu_is_at_work(void);
+
 /* Between the steps of rcu_tidy: what was retired meanwhile need not wait for its end. */
 void rcu_catch_up(void);
 

@@ -118,6 +118,11 @@ void rcu_ask(void)
 {
 }
 
+bool rcu_is_at_work(void)
+{
+    return true;
+}
+
 void rcu_catch_up(void)
 {
 }
