@@ -18,11 +18,27 @@ static void end_many(unsigned from, unsigned n)
     end_parents();
 }
 
-/* Their thread remembers where they were. */
+/*
+ * Three blocks. The slot that the thread took last is in the third, which is spared for
+ * that; the second is empty, and what was in it remembers where.
+ */
+static canopy_ctx *second[FULL], *third[FULL], *next;
+static unsigned thirds;
+
+static void empties_the_second_block_of(unsigned children)
+{
+    makes(FULL);
+    for (unsigned i = 0; i < FULL; i++)
+        second[i] = canopy_with_cancel(top);
+    for (thirds = 0; thirds < children; thirds++)
+        third[thirds] = canopy_with_cancel(top);
+    for (unsigned i = 0; i < FULL; i++)
+        canopy_release(second[i]);
+}
+
 static void empties_the_second_block(void)
 {
-    makes(MORE);
-    releases(FULL, MORE);
+    empties_the_second_block_of(2); /* a block's first child is not remembered as the last */
 }
 
 static void makes_one(void)
@@ -30,10 +46,17 @@ static void makes_one(void)
     made = canopy_with_cancel(top);
 }
 
+static void releases_thirds(void)
+{
+    while (thirds > 0)
+        canopy_release(third[--thirds]);
+}
+
 static void check_made_is_found(void)
 {
     canopy_cancel(top);
     CHECK(canopy_done(made));
+    releases_thirds();
     end_many(0, FULL);
 }
 
@@ -53,13 +76,13 @@ SCENARIO(trim_beside_a_remembered_slot_and_cancel)
     check_made_is_found();
 }
 
-/* What remembers a slot there is another's child now. */
-static canopy_ctx *others[MORE - FULL];
+/* What remembers a slot there is another's child now; all others are taken. */
+static canopy_ctx *others[FULL];
 
 static void empties_the_second_block_and_forgets(void)
 {
-    empties_the_second_block();
-    for (unsigned i = 0; i < MORE - FULL; i++)
+    empties_the_second_block_of(FULL);
+    for (unsigned i = 0; i < FULL; i++)
         others[i] = canopy_with_cancel(other);
 }
 
@@ -68,36 +91,31 @@ SCENARIO(trim_beside_a_claim)
     make_parents();
     before(empties_the_second_block_and_forgets);
     beside(makes_one, tidies, NULL);
-    for (unsigned i = 0; i < MORE - FULL; i++)
+    for (unsigned i = 0; i < FULL; i++)
         canopy_release(others[i]);
     check_made_is_found();
 }
 
-static void leaves_one_in_the_second_block(void)
-{
-    makes(MORE);
-    releases(FULL, MORE - 1);
-}
-
 /*
- * One of a third block goes, and what is made next but one comes to its slot. That of the
- * second block have gone before, so there is a block to give back in any case.
+ * One of the second block goes, and what is made next but one comes to its slot. The third
+ * block is empty, but spared for what is on top; the slot that was taken last is in the first.
  */
-static canopy_ctx *second[FULL], *third, *next;
-
-static void leaves_one_in_the_third_block(void)
+static void leaves_one_in_the_second_block_of_three(void)
 {
-    makes(FULL);
+    empties_the_second_block_of(FULL);
     for (unsigned i = 0; i < FULL; i++)
         second[i] = canopy_with_cancel(top);
-    third = canopy_with_cancel(top);
-    for (unsigned i = 0; i < FULL; i++)
+    canopy_release(many[0]);
+    others[0] = canopy_with_cancel(other);
+    many[0] = canopy_with_cancel(top);
+    for (unsigned i = 1; i < FULL; i++)
         canopy_release(second[i]);
+    releases_thirds();
 }
 
 static void goes_and_comes_again(void)
 {
-    canopy_release(third);
+    canopy_release(second[0]);
     canopy_release(many[FULL - 1]);
     next = canopy_with_cancel(top);
     makes_one();
@@ -106,12 +124,19 @@ static void goes_and_comes_again(void)
 SCENARIO(trim_beside_a_child_that_goes_and_comes_again)
 {
     make_parents();
-    before(leaves_one_in_the_third_block);
+    before(leaves_one_in_the_second_block_of_three);
     beside(goes_and_comes_again, tidies, NULL);
     canopy_cancel(top);
     CHECK(canopy_done(made) && canopy_done(next));
     canopy_release(next);
+    canopy_release(others[0]);
     end_many(0, FULL - 1);
+}
+
+static void leaves_one_in_the_second_block(void)
+{
+    makes(MORE);
+    releases(FULL, MORE - 1);
 }
 
 static void releases_it(void)
