@@ -81,12 +81,13 @@ static bool is_spared(const struct spared *spared, const struct block *block)
            block == spared->blocks[3];
 }
 
-/* B2, and what follows. In a read section. */
-static void unlink_empty(struct stripe *stripe)
+/* B2, and what follows, in a read section: true if any goes. */
+static bool unlink_empty(struct stripe *stripe)
 {
     if (word_load_acquire(&stripe->owner->claiming) == (uintptr_t)stripe)
-        return;
+        return false;
     struct spared spared = blocks_spared(stripe);
+    uint32_t before = stripe->blocks;
     struct block *previous = stripe->first;
     for (uint32_t i = 1, n = stripe->blocks; i < n; i++) {
         struct block *block = previous->next;
@@ -95,6 +96,7 @@ static void unlink_empty(struct stripe *stripe)
         else
             previous = block;
     }
+    return stripe->blocks != before;
 }
 
 /* Whether a quarter of a stripe's blocks is empty; the first, to which others link, is not asked.
@@ -125,10 +127,10 @@ static enum trimmed stripe_trim(struct stripe *stripe)
     u64_fetch_add_seq_cst(&stripe_epoch, EPOCH_TRIM); /* B3 */
     u32_exchange_seq_cst(&stripe->held, 1);
     domain_fence(stripe->owner->domain);
-    unlink_empty(stripe);
+    bool any = unlink_empty(stripe);
     u32_store_release(&stripe->held, 0);
     u64_fetch_add_seq_cst(&leave_epoch, EPOCH_TRIM); /* B5 */
-    return TRIM_DONE;
+    return any ? TRIM_DONE : TRIM_LATER;
 }
 
 static enum trimmed later_of(enum trimmed a, enum trimmed b)
