@@ -28,14 +28,16 @@
  *    no memory for it a constructor says ENOMEM, and all else goes without.
  *  - No call aborts, prints, or holds a lock while code of the caller runs.
  *  - The library has up to three threads. canopy-reclaim, which gives memory back that
- *    others may have been looking at, starts with the first child of a context that is
- *    not background; canopy-clock, which ends what is due and what signals end, with the
- *    first deadline of the library's clock or the first canopy_with_signals; with it
- *    canopy-worker, which runs what is the user's: callbacks at expiry and of signals,
- *    destructors of what the other two let go. Once started they stay, asleep while there
- *    is nothing to do. Nobody waits for one to start. They block all signals, and whoever
- *    starts them, they have the policy SCHED_OTHER (from a thread of SCHED_IDLE where the
- *    kernel lets them) and all CPUs that the process had when the library was loaded.
+ *    others may have been looking at, and what resting and dead threads left of a burst,
+ *    starts with the first child of a context that is not background, or with some
+ *    hundreds that end on another thread than they were made on; canopy-clock, which ends
+ *    what is due and what signals end, with the first deadline of the library's clock or
+ *    the first canopy_with_signals; with it canopy-worker, which runs what is the user's:
+ *    callbacks at expiry and of signals, destructors of what the other two let go. Once
+ *    started they stay, asleep while there is nothing to do. Nobody waits for one to
+ *    start. They block all signals, and whoever starts them, they have the policy
+ *    SCHED_OTHER (from a thread of SCHED_IDLE where the kernel lets them) and all CPUs
+ *    that the process had when the library was loaded.
  *  - A child that such code forks on one of them has the signal mask that the process had
  *    when the library was loaded. posix_spawn, vfork, system and popen run no handler of
  *    a fork, so what is launched by them there blocks all signals, SIGTERM too, unless
