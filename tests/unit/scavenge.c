@@ -68,12 +68,17 @@ static void bursting_open(struct bursting *b)
 }
 
 /* While the parent lives, the slots of what it had as well. */
-static void bursting_close(struct bursting *b)
+static void bursting_close_at(struct bursting *b, size_t rest_bytes)
 {
-    assert_true(eventually(bytes_of(b->f.root) < REST_BYTES, SOON));
+    assert_true(eventually(bytes_of(b->f.root) < rest_bytes, SOON));
     canopy_end(b->top);
     free(b->burst.all);
     fixture_close(&b->f);
+}
+
+static void bursting_close(struct bursting *b)
+{
+    bursting_close_at(b, REST_BYTES);
 }
 
 TEST(core_memory_comes_back_that_another_thread_freed)
@@ -150,6 +155,18 @@ TEST(core_slots_come_back_around_those_in_use)
 /* Each ends what it made, and ends; or another thread does so for all of them. */
 enum { DEAD = SCALED(40, 10), EACH = 4000 };
 
+/* Of each thread that lived beside the others: a heap, and a slab of each class at most. */
+#define DEAD_BYTES ((size_t)104 << 10)
+
+static struct meeting all_alive = {.parties = DEAD};
+
+static void make_beside_others(void *burst)
+{
+    meet(&all_alive);
+    make(burst);
+    meet(&all_alive);
+}
+
 static void check_dead_threads(bool end_their_own)
 {
     struct bursting b;
@@ -159,7 +176,7 @@ static void check_dead_threads(bool end_their_own)
     struct thread threads[DEAD];
     for (size_t i = 0; i < DEAD; i++) {
         bursts[i] = (struct burst){b.top, all + i * EACH, EACH};
-        thread_start(&threads[i], make, &bursts[i]);
+        thread_start(&threads[i], make_beside_others, &bursts[i]);
     }
     for (size_t i = 0; i < DEAD; i++)
         thread_join(&threads[i]);
@@ -169,7 +186,7 @@ static void check_dead_threads(bool end_their_own)
         else
             end(&bursts[i]);
     free(all);
-    bursting_close(&b);
+    bursting_close_at(&b, REST_BYTES + DEAD * DEAD_BYTES);
 }
 
 TEST(core_memory_of_dead_threads_comes_back)
