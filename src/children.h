@@ -204,10 +204,16 @@ static inline bool children_enter_hint(struct heap *heap, const struct canopy_ct
     return true;
 }
 
-/* What a thread keeps of a parent, which is to be forgotten with the parent. */
+/*
+ * What a thread keeps of a parent, which is to be forgotten with the parent. Where the parent
+ * lies is hashed, by the golden ratio: all threads begin at the same places of their slabs, so
+ * those of a request would be those of a parent that another thread made. Of the address the
+ * lowest 26 bits count, so that where the explorer has its memory does not matter.
+ */
 static inline struct busy *children_busy(struct heap *heap, const struct canopy_ctx *parent)
 {
-    return &heap->busy[(uintptr_t)parent / CACHE_LINE % BUSY_PARENTS];
+    uint32_t hash = (uint32_t)(uintptr_t)parent * (UINT32_C(0x9E3779B1) * CACHE_LINE);
+    return &heap->busy[hash / (UINT32_MAX / BUSY_PARENTS + 1)];
 }
 
 /*
