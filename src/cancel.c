@@ -72,7 +72,6 @@
  */
 #include "cancel.h"
 
-#include "extension.h"
 #include "park.h"
 #include "record.h"
 
@@ -396,21 +395,13 @@ static struct canopy_ctx *walk(struct canopy_ctx *top, struct pass *pass)
     }
 }
 
-bool cancel_tree(struct canopy_ctx *ctx, uintptr_t word, struct pass *pass)
+/* The rest of a cancel, won or lost, of a context that the caller keeps, and is marked. */
+static void cancel_below(struct canopy_ctx *ctx, struct pass *pass)
 {
-    bool won;
-    if (!ctx_may_have_children(ctx)) {
-        /* No section: nothing is looked at but what the caller keeps. */
-        won = mark(ctx, word, pass);
-        if (likely(!ctx_may_have_children(ctx)))
-            return won;
-        rcu_read_begin();
-    } else {
-        if (is_settled(ctx))
-            return false;
-        rcu_read_begin();
-        won = mark(ctx, word, pass);
-    }
+    /* No section until here: nothing was looked at but what the caller keeps. */
+    if (likely(is_settled(ctx)))
+        return;
+    rcu_read_begin();
     struct canopy_ctx *beyond = walk(ctx, pass);
     while (unlikely(beyond != NULL)) {
         do
@@ -419,7 +410,19 @@ bool cancel_tree(struct canopy_ctx *ctx, uintptr_t word, struct pass *pass)
         beyond = walk(ctx, pass);
     }
     rcu_read_end();
+}
+
+bool cancel_tree(struct canopy_ctx *ctx, uintptr_t word, struct pass *pass)
+{
+    bool won = mark(ctx, word, pass);
+    cancel_below(ctx, pass);
     return won;
+}
+
+void cancel_rest(struct canopy_ctx *ctx, struct pass *pass)
+{
+    tell(ctx, pass);
+    cancel_below(ctx, pass);
 }
 
 void cancel_born(struct canopy_ctx *ctx, uintptr_t word)

@@ -5,6 +5,7 @@
 #define CANOPY_CANCEL_H
 
 #include "children.h"
+#include "extension.h"
 
 /*
  * What a cancel gathers while it marks: records to deliver afterwards. On the
@@ -40,6 +41,29 @@ static inline uintptr_t state_word(const canopy_cause *cause, uintptr_t kind)
  * this call ended `ctx`. The caller keeps `ctx` in memory. Lock-free.
  */
 bool cancel_tree(struct canopy_ctx *ctx, uintptr_t word, struct pass *pass);
+
+/*
+ * The everyday cancel, in steps, without a call. First C1 of a context that is live and slept
+ * on by nobody. False, and nothing done, where it is not; cancel_tree is the next to be tried.
+ */
+static inline bool cancel_live(struct canopy_ctx *ctx, uintptr_t word)
+{
+    uintptr_t live = STATE_LIVE;
+    return likely(word_load_relaxed(&ctx->state) == STATE_LIVE) && /* C1 looks again */
+           likely(word_cas_seq_cst(&ctx->state, &live, word));     /* C1, as in state_set */
+}
+
+/* Then whether there is nobody to tell, and nothing below; where it is not true, cancel_rest. */
+static inline bool cancel_is_over(const struct canopy_ctx *ctx)
+{
+    return likely(((word_load_seq_cst(&ctx->aux) & AUX_EXTENSION) | /* C7 */
+                   (u64_load_seq_cst(&ctx->refs) & REFS_RECORDS) |  /* C8 */
+                   word_load_seq_cst(&ctx->slot0) |                 /* C3 */
+                   (word_load_seq_cst(&ctx->link) ^ SLOT_END)) == 0);
+}
+
+/* What is left to the winner of C1 then; `pass` as cancel_tree's. */
+void cancel_rest(struct canopy_ctx *ctx, struct pass *pass);
 
 /* For a context that nobody else knows yet: ends it as its parent ended. */
 void cancel_born(struct canopy_ctx *ctx, uintptr_t word);

@@ -21,19 +21,43 @@ merged_cancel_and_deliver(struct canopy_ctx *ctx, uintptr_t word)
     return won;
 }
 
-bool canopy_cancel_cause(canopy_ctx *ctx, const canopy_cause *cause)
+static bool __attribute__((noinline)) cancel_other(struct canopy_ctx *ctx, uintptr_t word)
 {
     if (!ctx || !kind_is_cancellable(ctx_kind(ctx)))
         return false;
-    uintptr_t word = state_word(cause ? cause : CANOPY_CANCELED, STATE_CANCELED);
     if (unlikely(ctx_kind(ctx) == KIND_MERGED))
         return merged_cancel_and_deliver(ctx, word);
     return cancel_and_deliver(ctx, word);
 }
 
+static bool __attribute__((noinline)) cancel_rest_and_deliver(struct canopy_ctx *ctx)
+{
+    struct pass pass;
+    pass_init(&pass);
+    cancel_rest(ctx, &pass);
+    if (unlikely(pass.first != NULL))
+        deliver(&pass, false);
+    return true;
+}
+
+static inline bool cancel(struct canopy_ctx *ctx, const canopy_cause *cause)
+{
+    uintptr_t word = state_word(cause, STATE_CANCELED);
+    if (unlikely(!ctx) || unlikely(ctx_kind(ctx) != KIND_CANCEL))
+        return cancel_other(ctx, word);
+    if (unlikely(!cancel_live(ctx, word)))
+        return cancel_and_deliver(ctx, word);
+    return cancel_is_over(ctx) || cancel_rest_and_deliver(ctx);
+}
+
+bool canopy_cancel_cause(canopy_ctx *ctx, const canopy_cause *cause)
+{
+    return cancel(ctx, cause ? cause : CANOPY_CANCELED);
+}
+
 bool canopy_cancel(canopy_ctx *ctx)
 {
-    return canopy_cancel_cause(ctx, NULL);
+    return cancel(ctx, CANOPY_CANCELED);
 }
 
 /* The handle goes also when a callback ends this thread. */

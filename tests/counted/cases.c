@@ -35,6 +35,18 @@ static void work_create(struct scene *scene, struct part *part)
     REPEAT canopy_end(must(canopy_with_cancel(scene->parent)));
 }
 
+static void work_cancel_release(struct scene *scene, struct part *part)
+{
+    (void)part;
+    REPEAT
+    {
+        canopy_ctx *ctx = must(canopy_with_cancel(scene->parent));
+
+        canopy_cancel(ctx);
+        canopy_release(ctx);
+    }
+}
+
 static void work_timeout(struct scene *scene, struct part *part)
 {
     (void)part;
@@ -572,6 +584,8 @@ const struct counted_case counted_cases[] = {
     {.name = "release_elsewhere", .parent = UNDER_SHARED, .operations = BATCH,
      .enter = enter_elsewhere, .before = before_elsewhere, .work = work_elsewhere,
      .leave = leave_elsewhere},
+    {.name = "cancel_release", .parent = UNDER_SHARED, .operations = BATCH,
+     .work = work_cancel_release},
     {.name = "timeout", .parent = UNDER_SHARED, .operations = BATCH, .work = work_timeout},
     {.name = "timeout_host_clock", .parent = UNDER_HOST_ROOT, .operations = BATCH,
      .work = work_timeout},
