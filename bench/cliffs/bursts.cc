@@ -286,6 +286,7 @@ class LosingCancel : public Work
         const canopy_ctx *const inputs[] = {above.get(), other.get()};
         std::vector<Owned> merges;
 
+        merges.reserve(n_);
         for (size_t i = 0; i < n_; i++)
             merges.emplace_back(must(canopy_with_any(inputs, 2)));
         // Another one in each sample: nobody says in which order they end.

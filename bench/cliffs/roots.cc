@@ -94,6 +94,7 @@ template <Turn turn> class LoopTurn : public Work
     {
         std::vector<std::thread> threads;
 
+        threads.reserve(turns_ns_.size());
         for (double &turn_ns : turns_ns_)
             threads.emplace_back([this, &turn_ns] {
                 Loop<turn> loop;
