@@ -106,7 +106,9 @@ static void *take_one(void)
 static void *map(size_t bytes)
 {
     void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    return memory == MAP_FAILED ? NULL : memory;
+    if (memory == MAP_FAILED)
+        return NULL;
+    return memory;
 }
 
 /* Where the first try is not aligned: out of twice as much. */
@@ -121,10 +123,11 @@ static char *map_aligned(void)
     if (!memory)
         return NULL;
     size_t before = -(uintptr_t)memory & (REGION_BYTES - 1);
+    char *aligned = memory + before;
+    munmap(aligned + REGION_BYTES, REGION_BYTES - before);
     if (before)
         munmap(memory, before);
-    munmap(memory + before + REGION_BYTES, REGION_BYTES - before);
-    return memory + before;
+    return aligned;
 }
 
 static struct region *region_new(void)
