@@ -12,9 +12,9 @@
 
 #include <canopy/loop.h>
 
-#include "../callback.h"
-#include "../group.h"
-#include "shadow.h"
+#include "callbacks/callback.h"
+#include "debug/shadow.h"
+#include "host/group.h"
 
 CORE(after_func);
 CORE(after_func_async);

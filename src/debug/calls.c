@@ -6,7 +6,7 @@
 #include <limits.h>
 #include <stdlib.h>
 
-#include "shadow.h"
+#include "debug/shadow.h"
 
 /* ------------------------------------------------------------------ lists of contexts */
 

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "shadow.h"
+#include "debug/shadow.h"
 
 /*
  * The hook. Its two words are set one after the other, `fn` last; no hook is changed

@@ -2,7 +2,7 @@
  * shadow.c - the shadows that a debug build hands out in the place of contexts: their
  * births and deaths, and what a look at one finds.
  */
-#include "shadow.h"
+#include "debug/shadow.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -25,7 +25,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "../atomic.h"
+#include "base/atomic.h"
 
 /* The library's function behind a public one. */
 #define CORE(name) extern __typeof__(canopy_##name) core_##name

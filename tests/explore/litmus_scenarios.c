@@ -2,7 +2,7 @@
  * litmus_scenarios.c - a few stores and loads of which every outcome is known, to
  * show that the explorer's store buffers are x86's.
  */
-#include "base.h"
+#include "base/base.h"
 
 #include "explore.h"
 

@@ -11,7 +11,7 @@
 #define tsan_acquire(address) ((void)(address))
 #define tsan_release(address) ((void)(address))
 
-#include "pool.h"
+#include "memory/pool.h"
 
 static inline size_t explore_class_bytes(enum object_class class)
 {

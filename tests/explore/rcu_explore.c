@@ -8,7 +8,7 @@
 #include "pool_hooks.h"
 
 #include "fiber.h"
-#include "region.h"
+#include "memory/region.h"
 
 #define RETIRED 1024
 

@@ -7,7 +7,7 @@
 
 #include <errno.h>
 
-#include "node.h"
+#include "tree/node.h"
 
 static canopy_ctx *parent, *timed, *made;
 

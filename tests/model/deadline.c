@@ -1,6 +1,6 @@
 /*
  * deadline.c - deadlines are armed beside the clock's reset of its bounds: D1 to
- * D4 of src/deadline.c, on two levels. Promise 18.
+ * D4 of src/time/deadline.c, on two levels. Promise 18.
  *
  * Both bounds say that something is due early, which is no longer true, when two
  * contexts arm later deadlines and the clock comes to look. Afterwards each bound

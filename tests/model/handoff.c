@@ -1,6 +1,6 @@
 /*
  * handoff.c - freed objects on their way back to the heap that owns them: the
- * stack of src/handoff.h, which many push to and whoever comes takes whole.
+ * stack of src/base/handoff.h, which many push to and whoever comes takes whole.
  *
  * Two threads push, two take. Every object is taken once, and comes with what was
  * written to it before. No object comes back to the stack while somebody may still

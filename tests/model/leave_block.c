@@ -1,6 +1,6 @@
 /*
  * leave_block.c - a context leaves its slot in a block beside a walker, which does not
- * tag the slots of a block but marks the block: O3, O4 and L5 of src/children.c, where
+ * tag the slots of a block but marks the block: O3, O4 and L5 of src/tree/children.c, where
  * the slot is left by compare-and-swap. Promise 12.
  *
  * The walker marks the block and reads what it finds in the slot, inside a read section.

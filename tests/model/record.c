@@ -1,6 +1,6 @@
 /*
  * record.c - a callback is armed, stopped and joined beside a cancel that claims
- * it: the phases and R1 to R6 of src/record.h, C8 of src/cancel.c. Promises 28, 29,
+ * it: the phases and R1 to R6 of src/tree/record.h, C8 of src/tree/cancel.c. Promises 28, 29,
  * 30, 32.
  *
  * What the canceller claims waits in a list, under a lock, before it runs; stop takes it

@@ -1,6 +1,6 @@
 /*
  * register_cancel.c - a child registers beside a cancel of its parent: S3, C4 and
- * C1, C3 of src/children.c, and C1, C2 of src/cancel.c. Promises 2, 3, 4, 7.
+ * C1, C3 of src/tree/children.c, and C1, C2 of src/tree/cancel.c. Promises 2, 3, 4, 7.
  *
  * Two threads derive and one cancels; whoever is faster, both children end done,
  * and who sees one done sees what the canceller wrote before.

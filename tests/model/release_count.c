@@ -1,6 +1,6 @@
 /*
  * release_count.c - the last handle of a parent goes beside a child that comes
- * and goes: S1 to S4 and COUNTED of src/children.c. Promises 10, 11, 12.
+ * and goes: S1 to S4 and COUNTED of src/tree/children.c. Promises 10, 11, 12.
  *
  * One thread gives up the parent's only handle. Another holds a child, which keeps
  * the parent, derives a second one, and ends both. The parent is freed exactly

@@ -1,6 +1,6 @@
 /*
  * release_walk.c - contexts are released beside somebody who looks at them: LOOKED
- * of src/children.c, as the clock uses it in src/expire.c. Promises 12, 18.
+ * of src/tree/children.c, as the clock uses it in src/time/expire.c. Promises 12, 18.
  *
  * The clock meets a leaf in its slab, tags the leaf's slot, and goes up from there,
  * reading plain fields. One thread takes the leaf out of the tree, another its

@@ -1,5 +1,5 @@
 /*
- * retire.c - the hand-over to the reclaimer: W1 to W4 of src/rcu.c.
+ * retire.c - the hand-over to the reclaimer: W1 to W4 of src/memory/rcu.c.
  *
  * Two threads retire one object each beside a reclaimer that goes to sleep. When
  * all have come to rest the reclaimer is awake again, or nothing is left for it;

@@ -1,6 +1,6 @@
 /*
  * waiters_bit.c - a thread sleeps on the state word beside its canceller: the
- * WAITED bit of src/cancel.c and src/wait.c. Promises 3, 4, 5, 33.
+ * WAITED bit of src/tree/cancel.c and src/host/wait.c. Promises 3, 4, 5, 33.
  *
  * Two waiters and two cancellers: nobody sleeps on, one cancel wins, and whoever
  * returns from a wait sees what the winner wrote before.

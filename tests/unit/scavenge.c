@@ -291,7 +291,7 @@ static bool sleeps_for_two_seconds(long tid)
 
 TEST(core_nothing_is_looked_at_in_a_process_at_rest)
 {
-    if (UNDER_SANITIZER) /* with ThreadSanitizer no sleep is long, see src/base.h */
+    if (UNDER_SANITIZER) /* with ThreadSanitizer no sleep is long, see src/base/base.h */
         skip();
     struct bursting b;
     bursting_open(&b);

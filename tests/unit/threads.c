@@ -117,7 +117,7 @@ static bool sleeps_for_half_a_second(long tid)
 
 TEST(core_clock_thread_sleeps_while_no_deadline_is_near)
 {
-    if (UNDER_SANITIZER) /* with ThreadSanitizer no sleep is long, see src/base.h */
+    if (UNDER_SANITIZER) /* with ThreadSanitizer no sleep is long, see src/base/base.h */
         skip();
     canopy_ctx *ctx = canopy_with_timeout(canopy_background(), HOURS(1));
     long tids[THREADS_LISTED];

@@ -21,7 +21,7 @@ static int made_up_source(const char *path, int flags);
 #define pause_ns                      library_pause_ns
 #define __get_cpuid(leaf, a, b, c, d) (*(a) = *(b) = *(c) = 0, *(d) = 1U << 8, (leaf) == 0x80000007)
 /* NOLINTNEXTLINE(bugprone-suspicious-include): the code itself, on what is made up here */
-#include "../../src/ticks.c"
+#include "time/ticks.c"
 #undef open
 #undef pause_ns
 #undef thread_start

@@ -1,0 +1,145 @@
+/*
+ * inbox.h - where callbacks wait for the thread of the loop that they are bound to,
+ * and how that thread is woken: by its eventfd, or where it waits in the library.
+ *
+ * One word says what the owner is doing, and whether it has been told:
+ *
+ *     (0) awake ──N2──► ASLEEP ──post──► ASLEEP | POSTED    here the fd is written
+ *      │ └───────post──► POSTED                             any number of posts later
+ *      └─inbox_await──► AWAITED ──post──► AWAITED | POSTED  here the word is woken
+ *     N4 takes ASLEEP away, N3 leads from all that is then left back to (0), and
+ *     N5 from any of them to ABANDONED, for good.
+ *
+ *   N1 post: push onto `foreign`, then set POSTED by a compare-and-swap.
+ *   N2 sleep: a compare-and-swap from 0 to ASLEEP, which fails once POSTED is set.
+ *   N3 open: an exchange to 0, then take all of `foreign`.
+ *   N4 awake: ASLEEP is taken off. What was posted stays posted.
+ *
+ *   N5 abandon: an exchange to ABANDONED, then as N3. A post that comes later is told
+ *      that nobody will come any more, and takes what is in `foreign` itself: each
+ *      push is taken by N5 or by a post behind it, its own if by no other.
+ *
+ *   All five are read-modify-writes of one word, so they have an order, and each
+ *   sees the one before; acq_rel is enough. A post before N2 keeps the owner from
+ *   sleeping, one after it finds ASLEEP and writes the fd. N3 reads what N1 wrote,
+ *   or something later: so what was pushed before is there to be taken. A deadline
+ *   that another thread lowers is told by a post as well; the owner loads it before
+ *   N2, so one lowered after that load is posted after N2, or makes it fail.
+ *
+ *   The fd is written by the one post that moves ASLEEP to ASLEEP | POSTED, maybe
+ *   only after the owner has woken for another reason, slept again, and been written
+ *   to by another post. So the owner counts what is to come, and reads for as long as
+ *   less has: an fd that is left readable would wake it over and over.
+ *
+ *   The library cannot see the owner's sleep, only that it has asked for how long. From
+ *   then on, until N4, it may be at any point between the answer and the end of the
+ *   poll: what the owner posts itself may come after its last look as well, and is
+ *   written to the fd like anybody else's. A host whose handlers run between the two
+ *   knows better, and says so (canopy_loop_awake).
+ *
+ *   The owner's wait in the library goes from (0) to AWAITED as N2 goes to ASLEEP: the
+ *   compare-and-swap fails once POSTED is set, and a post after it wakes the word.
+ *
+ * The owner's own pushes take no operation that locks a line unless somebody has
+ * posted: what was posted first is gathered first, so that the order in which things
+ * came about is kept wherever anybody can tell. Nor a system call, but between N2 and
+ * its sleep, where it posts to itself like any other. Who pushes or posts is in a read
+ * section that began while something kept the inbox open, a record that is bound to it
+ * or the root that names it; who frees one has waited for a grace period since.
+ */
+#ifndef CANOPY_INBOX_H
+#define CANOPY_INBOX_H
+
+#include "base/base.h"
+#include "base/handoff.h"
+
+#define INBOX_POSTED    UINT32_C(1)
+#define INBOX_ASLEEP    UINT32_C(2)
+#define INBOX_AWAITED   UINT32_C(4)
+#define INBOX_ABANDONED UINT32_C(8)
+
+struct inbox {
+    struct handoff foreign; /* from other threads */
+    atomic_u32 state;
+    int fd;
+    /* Written once. */
+    uint64_t owner; /* thread_self of the loop's thread */
+    uint32_t fork_generation;
+    /* The owner's. */
+    uint64_t unread;          /* how often the fd was, or will be, written since it was read */
+    struct handoff_node *own; /* what the owner has pushed, or gathered, newest first */
+};
+
+/* Empty, of the calling thread, which is awake: 0, or eventfd's negative errno. */
+int inbox_init(struct inbox *inbox);
+void inbox_close(struct inbox *inbox);
+
+static inline bool inbox_is_own(const struct inbox *inbox)
+{
+    return inbox->owner == thread_self();
+}
+
+/* From before a fork: the parent process's. */
+static inline bool inbox_is_inherited(const struct inbox *inbox)
+{
+    return inbox->fork_generation != u32_load_relaxed(&fork_generation);
+}
+
+/* The owner's: what others have pushed is in `own` afterwards. */
+void inbox_gather(struct inbox *inbox);
+
+/* Adds to it; to be followed by a post. */
+static inline void inbox_push(struct inbox *inbox, struct handoff_node *node)
+{
+    uint32_t state = u32_load_acquire(&inbox->state); /* with N1; with N5, which is the owner's */
+    if (!inbox_is_own(inbox) || (state & INBOX_ABANDONED)) {
+        handoff_push(&inbox->foreign, node);
+        return;
+    }
+    if (unlikely(state & INBOX_POSTED))
+        inbox_gather(inbox);
+    handoff_link(node, inbox->own);
+    inbox->own = node;
+}
+
+/*
+ * N1. Tells the owner, unless that is the caller and awake; wakes it if it sleeps. False:
+ * it is abandoned, and who has pushed takes it all (inbox_take).
+ */
+bool inbox_post(struct inbox *inbox);
+
+/* What others have pushed, newest first. */
+static inline struct handoff_node *inbox_take(struct inbox *inbox)
+{
+    return handoff_take_all(&inbox->foreign);
+}
+
+static inline bool inbox_is_abandoned(const struct inbox *inbox)
+{
+    return u32_load_relaxed(&inbox->state) & INBOX_ABANDONED; /* for its owner, who did so */
+}
+
+/* The rest is the owner's. */
+
+/* N2. From now on a post writes the fd; false: there is something in it. */
+bool inbox_sleep(struct inbox *inbox);
+
+/* N4. From now on no post writes the fd: whether it was asleep. */
+bool inbox_awake(struct inbox *inbox);
+
+/*
+ * Back to sleep, for who was woken only to look into it. The host knows nothing of that,
+ * and finds the fd readable: what was posted may have been for its next run.
+ */
+void inbox_sleep_on(struct inbox *inbox);
+
+/* N3, when awake. Everything in it, oldest first. */
+struct handoff_node *inbox_open(struct inbox *inbox);
+
+/* N5. Everything in it, as inbox_open. The fd stays until inbox_close. */
+struct handoff_node *inbox_abandon(struct inbox *inbox);
+
+/* Waits for a post since the last inbox_open. */
+void inbox_await(struct inbox *inbox);
+
+#endif

@@ -1,0 +1,126 @@
+/*
+ * worker.c - the library's worker: a list of callbacks, a hand-over stack of contexts,
+ * and a thread.
+ *
+ * K1: add, then advance the word and wake; K2: read the word, look, sleep while
+ * the word is what was read. The advance is a read-modify-write after what was added,
+ * so the worker either sees that or does not sleep.
+ */
+#include "callbacks/worker.h"
+
+#include <errno.h>
+
+#include "callbacks/run_list.h"
+
+static struct run_list callbacks;
+static struct handoff endings;
+static atomic_u32 advance;
+static atomic_u32 started; /* set under library_lock */
+
+/* Of the endings, what the worker has taken; oldest first. */
+static struct handoff_node *taken;
+
+static struct canopy_ctx *next_ending(void)
+{
+    if (!taken)
+        taken = handoff_reverse(handoff_take_all(&endings));
+    struct handoff_node *node = taken;
+    if (!node)
+        return NULL;
+    taken = handoff_next(node);
+    return node_ctx(node);
+}
+
+/*
+ * A callback that ends its thread, by pthread_exit or by cancellation, must not end
+ * the worker: it goes on from the clean-up, as the same thread, because records name
+ * it as the one that will run them, and because no other thread may be to be had.
+ * Each such death costs a frame of stack.
+ */
+static void work(void *unused)
+{
+    pthread_cleanup_push(work, unused);
+    for (;;) {
+        uint32_t seen = u32_load_acquire(&advance); /* K2 */
+        struct canopy_callback *record = run_list_pop(&callbacks);
+        struct canopy_ctx *ending = record ? NULL : next_ending();
+        if (record)
+            callback_run(record);
+        else if (ending)
+            ctx_end_now(ending);
+        else
+            futex_wait(&advance.value, seen, CANOPY_NEVER);
+    }
+    pthread_cleanup_pop(0);
+}
+
+static void worker_main(void)
+{
+    work(NULL);
+}
+
+int worker_start_locked(void)
+{
+    static const struct thread_role role = {
+        .name = "canopy-worker", .run = worker_main, .runs_user_code = true};
+    if (worker_is_started())
+        return 0;
+    int err = thread_start(&role);
+    if (!err)
+        u32_store_release(&started, 1); /* pairs with worker_is_started */
+    return err;
+}
+
+bool worker_is_started(void)
+{
+    return u32_load_acquire(&started);
+}
+
+int worker_start(void)
+{
+    if (worker_is_started())
+        return 0;
+    if (library_init() != 0)
+        return EAGAIN;
+    pthread_mutex_lock(&library_lock);
+    int err = worker_start_locked();
+    pthread_mutex_unlock(&library_lock);
+    return err;
+}
+
+static void wake(void)
+{
+    u32_fetch_add_acq_rel(&advance, 1); /* K1 */
+    futex_wake_all(&advance);
+}
+
+void worker_run(struct canopy_callback *records)
+{
+    run_list_add(&callbacks, records);
+    wake();
+}
+
+/* For a context that dies on a thread where its value's destructor must not run. */
+static bool end_elsewhere(struct canopy_ctx *ctx)
+{
+    if (worker_start() != 0)
+        return false;
+    handoff_push(&endings, ctx_node(ctx));
+    wake();
+    return true;
+}
+
+void worker_init(void)
+{
+    run_list_open(&callbacks, RUNNER_WORKER);
+    ctx_hooks.end_elsewhere = end_elsewhere;
+}
+
+void worker_fork_child(void)
+{
+    run_list_fork_child();
+    run_list_open(&callbacks, RUNNER_WORKER);
+    endings = (struct handoff){0};
+    taken = NULL;
+    u32_store_relaxed(&started, 0);
+}

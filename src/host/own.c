@@ -1,0 +1,100 @@
+/*
+ * own.c - what an owner's handle can do besides observing: cancel and end.
+ */
+#include "callbacks/callback.h"
+#include "host/signals.h"
+
+/* cancel_tree by the owner of a merged context, which may watch signals. */
+static bool merged_cancel(struct canopy_ctx *ctx, uintptr_t word, struct pass *pass)
+{
+    uintptr_t by_signal = signals_give_back(ctx);
+    return cancel_tree(ctx, by_signal ? by_signal : word, pass) && !by_signal;
+}
+
+static bool __attribute__((noinline))
+merged_cancel_and_deliver(struct canopy_ctx *ctx, uintptr_t word)
+{
+    struct pass pass;
+    pass_init(&pass);
+    bool won = merged_cancel(ctx, word, &pass);
+    deliver(&pass, false);
+    return won;
+}
+
+static bool __attribute__((noinline)) cancel_other(struct canopy_ctx *ctx, uintptr_t word)
+{
+    if (!ctx || !kind_is_cancellable(ctx_kind(ctx)))
+        return false;
+    if (unlikely(ctx_kind(ctx) == KIND_MERGED))
+        return merged_cancel_and_deliver(ctx, word);
+    return cancel_and_deliver(ctx, word);
+}
+
+static bool __attribute__((noinline)) cancel_rest_and_deliver(struct canopy_ctx *ctx)
+{
+    struct pass pass;
+    pass_init(&pass);
+    cancel_rest(ctx, &pass);
+    if (unlikely(pass.first != NULL))
+        deliver(&pass, false);
+    return true;
+}
+
+static inline bool cancel(struct canopy_ctx *ctx, const canopy_cause *cause)
+{
+    uintptr_t word = state_word(cause, STATE_CANCELED);
+    if (unlikely(!ctx) || unlikely(ctx_kind(ctx) != KIND_CANCEL))
+        return cancel_other(ctx, word);
+    if (unlikely(!cancel_live(ctx, word)))
+        return cancel_and_deliver(ctx, word);
+    return cancel_is_over(ctx) || cancel_rest_and_deliver(ctx);
+}
+
+bool canopy_cancel_cause(canopy_ctx *ctx, const canopy_cause *cause)
+{
+    return cancel(ctx, cause ? cause : CANOPY_CANCELED);
+}
+
+bool canopy_cancel(canopy_ctx *ctx)
+{
+    return cancel(ctx, CANOPY_CANCELED);
+}
+
+/* The handle goes also when a callback ends this thread. */
+static void __attribute__((noinline)) deliver_and_release(struct pass *pass, canopy_ctx *ctx)
+{
+    pthread_cleanup_push(release_handle, ctx);
+    deliver(pass, false);
+    pthread_cleanup_pop(1);
+}
+
+static void __attribute__((noinline)) end_in_steps(canopy_ctx *ctx)
+{
+    if (kind_is_cancellable(ctx_kind(ctx))) {
+        struct pass pass;
+        pass_init(&pass);
+        uintptr_t word = state_word(CANOPY_CANCELED, STATE_CANCELED);
+        if (ctx_kind(ctx) == KIND_MERGED)
+            merged_cancel(ctx, word, &pass);
+        else
+            cancel_tree(ctx, word, &pass);
+        if (unlikely(pass.first != NULL)) {
+            deliver_and_release(&pass, ctx);
+            return;
+        }
+    }
+    if (ctx_kind(ctx) != KIND_STATIC)
+        refs_drop(ctx, REFS_HANDLE);
+}
+
+static void __attribute__((noinline)) end_slowly(canopy_ctx *ctx)
+{
+    if (!release_sole(ctx))
+        end_in_steps(ctx);
+}
+
+void canopy_end(canopy_ctx *ctx)
+{
+    if (likely(ctx != NULL) && unlikely(!ctx_release_leaf(ctx)))
+        end_slowly(ctx);
+}

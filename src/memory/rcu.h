@@ -1,0 +1,86 @@
+/*
+ * rcu.h - read sections and retirement; the only place that knows liburcu.
+ *
+ * A read section keeps all memory that it can reach from being given back:
+ * memory is unlinked, retired, and handed to its queue's `reclaim` when every
+ * read section that was open at the retirement has ended (a grace period).
+ * Threads need no registration (liburcu's "bp" flavour does it, and undoes it
+ * when a thread ends).
+ */
+#ifndef CANOPY_RCU_H
+#define CANOPY_RCU_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/handoff.h"
+
+/* What becomes of one kind of retired memory. */
+struct retire_queue {
+    struct handoff pending;
+    /* On the reclaimer's thread or in rcu_pace; outside read sections, without locks. */
+    void (*reclaim)(struct handoff_node *node);
+    struct retire_queue *next; /* set by rcu_queue_register */
+};
+
+/* Nestable; never fail; wait-free after a thread's first. */
+void rcu_read_begin(void);
+void rcu_read_end(void);
+
+/*
+ * True when the calling thread's first read section is behind it or finds its
+ * memory. To be asked where a call can still be refused: sections go without, but then
+ * each costs two writes to what all such threads write.
+ */
+bool rcu_thread_ready(void);
+
+/* Makes a queue known to the reclaimer; once, before its first use, under library_lock. */
+void rcu_queue_register(struct retire_queue *queue);
+
+/*
+ * Hands unlinked memory on: `reclaim(node)` runs a grace period later. Never
+ * fails, never blocks, never allocates once rcu_ready has returned true.
+ */
+void rcu_retire(struct retire_queue *queue, struct handoff_node *node);
+
+/* Starts the reclaimer's thread unless it runs: true when it does. */
+bool rcu_ready(void);
+
+/* Where that thread cannot be had, gives back what was retired itself. Not from a read section. */
+void rcu_help(void);
+
+/*
+ * For who is about to take more memory: where very much waits to be given back,
+ * gives a share of it back itself, or sleeps for a moment where nothing can be given
+ * back yet, and returns true: there may be something now.
+ */
+bool rcu_pace(void);
+
+/* Waits until all that was retired before has been given back: true, or false at `until_ns`. */
+bool rcu_flush(int64_t until_ns);
+
+/* Waits for a grace period. Not from a read section. */
+void rcu_wait(void);
+
+/*
+ * What the reclaimer's thread does beside, set once by the layer that knows (scavenge.c),
+ * where there may be something to do: about half a second after each rcu_ask that finds
+ * it at rest, and after each turn that says true.
+ */
+extern bool (*rcu_tidy)(void);
+
+/* Costs who asks a load, and where that thread is at rest a wake. Never fails. */
+void rcu_ask(void);
+
+/* Whether that thread has been started. */
+bool rcu_is_at_work(void);
+
+/* Between the steps of rcu_tidy: what was retired meanwhile need not wait for its end. */
+void rcu_catch_up(void);
+
+/* For the fork handlers. */
+void rcu_fork_prepare(void);
+void rcu_fork_parent(void);
+void rcu_fork_child(void);
+
+#endif

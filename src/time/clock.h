@@ -1,0 +1,19 @@
+/*
+ * clock.h - the library's clock: one thread that ends what is due, and what
+ * signals end. It marks and wakes; callbacks go to the worker.
+ */
+#ifndef CANOPY_CLOCK_H
+#define CANOPY_CLOCK_H
+
+#include "time/deadline.h"
+
+/* Has the clock's thread look again now; async-signal-safe. */
+void clock_kick(void);
+
+/* Called on the clock's thread whenever it wakes; gathers what signals end. Set by signals.c. */
+extern void (*clock_poll_signals)(struct pass *pass);
+extern void (*clock_signals_done)(void);
+
+void clock_fork_child(void);
+
+#endif

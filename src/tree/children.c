@@ -1,0 +1,782 @@
+/*
+ * children.c - the children list, an unrolled, RCU-protected, lock-free list of
+ * slots. Everything that must hear of a context's end sits in a slot of it.
+ *
+ * Shape. A slot is a word: 0, or an address with tags. Slots lie in a row that
+ * ends with a link word: to the next row, or the end.
+ *
+ *     context: slot0, link ──► line: 7 slots, link ──► end          (small)
+ *     context: slot0, link ──► block: 59 slots, link ──► block ... ──► line ──► end
+ *                              └────── a stripe ──────┘ └ another ┘  (hot)
+ *
+ * A parent stays small until its line is full or two threads fall over each
+ * other in it. Then every thread that registers gets a stripe of its own: a run
+ * of blocks in the same list in which this thread alone claims slots, so that
+ * no line is written by two. Stripes belong to heaps, and go with them.
+ *
+ * Background and todo have no list: nobody ever walks it. Their children sit in a
+ * stripe that each heap keeps for itself, since a slot still has to vouch for
+ * them (deadline.c), and deriving from them writes nothing shared.
+ *
+ * A slot's life, and who may change it:
+ *
+ *     0 ──register──► child ──unregister──► 0
+ *                       │ walker: LOOKED           child|LOOKED ──unregister──► 0, retire
+ *                       │ last handle: COUNTED     child|COUNTED ──unregister──► 0, refs_drop
+ *
+ *   register     any thread with the parent in hand (in a stripe: its owner);
+ *                0 to child.
+ *   unregister   the child's owner alone; child, with whatever tags, to 0.
+ *   LOOKED       anybody inside a read section: from here on the child's memory
+ *                outlives the section. Who unregisters a looked-at child hands
+ *                the tag on to the parent, before it lets go of the slot: so
+ *                whoever stands on the child finds the whole way up in memory.
+ *                For a record: the claim to run it. Missing: a walker reads
+ *                memory that was freed at once. Wrong: nothing but a grace
+ *                period too many (records: a callback lost).
+ *   COUNTED      whoever counts (below), once. Missing: a parent freed under
+ *                its children. Wrong: a parent never freed.
+ *
+ * A walker does not tag the slots of a block one by one: it marks the block (O3), and
+ * who takes a context out of a slot looks at the mark afterwards (L5): store-then-load
+ * on both sides, hence seq_cst, of the compare-and-swap that empties the slot too. Either
+ * L5 sees the mark or O4 sees that the slot is empty. The mark need not be handed up,
+ * since a walker comes from above and has looked at the parent.
+ *
+ * Owned blocks. A stripe whose thread has registered often goes over to plain
+ * stores: no operation that locks a line, no fence. The price is paid by the rare
+ * others: before they look at slots they end it, block by block (children_open),
+ * and then have every thread execute a fence (fence_heavy). The mode of a block
+ * lies in the low bits of `owner`:
+ *
+ *     OWNED ──last handle, idle──► SHARED ──walker──► LOOKED
+ *       │ ▲                          │                  ▲
+ *       │ └──── stripe_own ──────────┘                  │
+ *       └──────────────── walker ───────────────────────┘
+ *
+ *   OWNED   the heap's thread unregisters by plain stores, what it frees may be
+ *           reused at once; everybody else by compare-and-swap.
+ *   SHARED  everybody by compare-and-swap.
+ *   LOOKED  the same, and contexts are retired.
+ *
+ *   unregister, in an OWNED block, by its owner (children_leave):
+ *     L1  heap->leaving = slot           fence_light
+ *     L2  load owner: still OWNED? load the slot: no tag?
+ *     L3  slot = 0
+ *     L4  heap->leaving = 0, at the very end: memory and heap are done with
+ *   others:
+ *     O3  owner = SHARED or LOOKED       fence_heavy, where the heap is another thread's
+ *     O4  load heap->leaving, then the slot
+ *
+ *   Either L2 sees O3 (or a tag), and the thread goes the general way, or O4 sees
+ *   L1: then this one slot may still be under a plain store. A heap has one thread,
+ *   so it is one slot at most. Its child is a leaf whose only handle is being given
+ *   back: a walker leaves it alone, since nobody can tell whether it was done; who
+ *   counts waits for L4, some instructions (await_left); the clock, which tags one
+ *   slot and not the block, drops it (expire.c). Without L1 a walker would keep
+ *   what L3 gives free; with L2 before L1 likewise, so would it without either fence.
+ *
+ *   register, in a stripe that is `owned` (children_enter): S3 is a plain store and
+ *   fence_light, and whoever needs S3's other side (S2, C3) has found the stripe's
+ *   flag and fenced. The flag is set before (O1), and then the parent is looked at
+ *   once more (O2): who did not find it had ended or let go of the parent before,
+ *   O2 sees that, and no block becomes OWNED under a walk. What was SHARED for one that
+ *   waited for idle becomes OWNED again in the same way: as long as anybody waits, and
+ *   may be counting, O2 sees WATCHED.
+ *
+ * References. An occupied slot *is* the child's reference to its parent: no
+ * count is touched as children come and go. Only when the last handle goes (or
+ * somebody waits for idle) are the slots turned into counted references:
+ *
+ *     release   S1: refs: last handle becomes one count (a guard)   seq_cst
+ *               S2: for each occupied slot: count, then tag COUNTED
+ *               drop the guard; at zero the context is dead
+ *     register  S3: publish the child in the slot                   seq_cst
+ *               S4: load the parent's refs: no handles (or WATCHED): count
+ *                   and tag its own slot, unless S2 did
+ *
+ *   S1 before S2 and S3 before S4 are store-then-load on both sides, hence
+ *   seq_cst (or a light fence against a heavy one): either S2 sees the child or S4
+ *   sees that the handles are gone. With either weaker a child could stay uncounted
+ *   under a parent that counts, and the parent would be freed under it. The count is
+ *   raised before the tag is set and lowered again when the tag could not be set, so
+ *   it is never short.
+ *
+ * Cancel. The handshake with a canceller is the same shape, with the state word:
+ *
+ *     register  S3: publish the child                                seq_cst
+ *               C4: load the parent's state; done: the child ends itself
+ *     cancel    C1: compare-and-swap the state                       seq_cst
+ *               C3: load the slots                                   seq_cst
+ *
+ *   One of the two sees the other. With S3 a mere release store the load C4 may
+ *   run ahead of it, C3 may read 0, and the cancel is lost.
+ *
+ * Linearization: register at S3, unregister at its compare-and-swap or at L3.
+ *
+ * Memory. A dead parent's blocks go with the parent: at once, or after the grace period
+ * that it was retired through. A freed context remembers the slot that it had, if that
+ * lies in a stripe of this heap, and asks for it again when its next life begins under
+ * the same parent; so does a heap of the slot that its last record left, and, for each of
+ * some parents, of the slot that its thread took last: where several parents are worked
+ * under in turn no context comes back to its own. stripe_epoch, advanced before a block
+ * goes, tells when what is remembered no longer holds.
+ *
+ * Blocks in which nothing is any more are unlinked by the scavenger (trim.c), while the
+ * stripe's owner registers elsewhere: an empty block then stays empty. Walkers may stand
+ * in it: it is retired through RCU. The owner comes by two ways, neither of which waits:
+ *
+ *   owner, by a claim:         B1  heap->claiming = stripe          fence_light
+ *                                  load held: set: another stripe
+ *   owner, remembered slot:        load stripe_epoch: moved: by a claim; S3
+ *                              B4  next, only now: the context that remembers it is taken
+ *                                  off the magazine's top (a record: hint_slot changes; the
+ *                                  slot that was taken last: the next claim changes that)
+ *   scavenger:                 B3  stripe_epoch += EPOCH_TRIM; held = 1      fence_heavy
+ *                              B2  load claiming: this stripe: not now
+ *                              B4  load the top, and its slot, hint_slot, the last slot: their
+ *                                  blocks stay
+ *                                  unlink what is empty; held = 0; leave_epoch += EPOCH_TRIM
+ *
+ *   Either the owner sees B3, or B2 and B4 see where it is. Who has gone on from there to
+ *   another slot or stripe stored S3 before, and claiming, top and the others by releases. A
+ *   slot that is left meanwhile is remembered with leave_epoch (B5), which stripe_epoch is
+ *   ahead of until all unlinking is done: so it is not entered again, whatever became of
+ *   its block.
+ *
+ * A heap finds its stripe under a parent in a table of its own, so that what others have in
+ * the list need not be looked through. The stripe's line is therefore the heap's, and is
+ * not given back with the blocks by whoever frees the parent:
+ *
+ *     parent's end  T1: hand the stripe over to its heap                (handoff.h)
+ *                   give the parent's memory back
+ *     register      T2: take what was handed over, out of the table and back to the pool
+ *                   look for the parent in the table
+ *
+ *   Who looks has its parent in hand. Where that lies in the place of one that is gone,
+ *   its memory came by way of the pool from who did T1, so T2 finds the old one's stripe.
+ *   Others may be found gone at any time later: nobody looks for them. Heaps change hands
+ *   with their tables, and what was handed to an orphan waits for its next thread.
+ *
+ * Progress: register and unregister are lock-free (a failed compare-and-swap
+ * means that somebody else registered, unregistered, or tagged once), in an owned
+ * block wait-free. A walk is lock-free: it passes by what is being left. Who counts
+ * waits for that (await_left), from L1 to L4, which is some instructions unless the
+ * thread in between is not running.
+ */
+#include "tree/children.h"
+
+#define LINE_SLOTS (CACHE_LINE / sizeof(atomic_word) - 1)
+
+/*
+ * After so many registrations by one thread a small parent gets a stripe for it, and
+ * after as many more the stripe's blocks become owned: a fence_heavy at the parent's
+ * end is then paid for. Tests set it lower.
+ */
+#ifndef CANOPY_BUSY_AFTER
+#define CANOPY_BUSY_AFTER BLOCK_SLOTS
+#endif
+
+/* Each time that a stripe has so many blocks more it is worth a look whether it needs them. */
+#define BLOCKS_ASKED 64
+
+struct line {
+    atomic_word slots[LINE_SLOTS];
+    atomic_word link;
+};
+
+_Static_assert(sizeof(struct line) == CACHE_LINE, "a line is a line");
+_Static_assert(sizeof(struct block) == BLOCK_BYTES, "a block is a block");
+_Static_assert(offsetof(struct block, slots) % CACHE_LINE == CACHE_LINE / 2, "slot_is_in_block");
+_Static_assert(sizeof(struct stripe) <= CACHE_LINE, "a stripe is a line");
+
+atomic_u64 stripe_epoch = {1};
+atomic_u64 leave_epoch = {1};
+
+static void block_reclaim(struct handoff_node *node)
+{
+    struct domain *domain = slab_of(node)->domain;
+    pool_free_any(node);
+    domain_let_go(domain);
+}
+
+static struct retire_queue block_queue = {.reclaim = block_reclaim};
+
+void children_init(void)
+{
+    rcu_queue_register(&block_queue);
+}
+
+void block_retire(struct block *block)
+{
+    domain_hold(slab_of(block)->domain);
+    rcu_retire(&block_queue, &block->retired);
+}
+
+/* ------------------------------------------------------------------- register */
+
+/* S3. False: the slot is somebody else's; `*lost` when it became so under our hands. */
+static bool claim(atomic_word *slot, uintptr_t word, atomic_word *where, bool *lost)
+{
+    uintptr_t empty = 0;
+    if (word_load_relaxed(slot) != 0)
+        return false;
+    word_store_relaxed(where, (uintptr_t)slot);
+    if (word_cas_seq_cst(slot, &empty, word)) /* S3: pairs with S1/S2 and C1/C3 */
+        return true;
+    *lost = true;
+    return false;
+}
+
+static struct block *block_new(struct heap *heap, struct stripe *stripe)
+{
+    struct block *block = pool_alloc(heap, CLASS_BLOCK);
+    if (!block)
+        return NULL;
+    word_store_relaxed(&block->owner,
+                       (uintptr_t)heap | (u32_load_relaxed(&stripe->owned) ? 0 : BLOCK_SHARED));
+    block->stripe = stripe;
+    for (unsigned i = 0; i < BLOCK_SLOTS; i++)
+        word_store_relaxed(&block->slots[i], 0);
+    return block;
+}
+
+/* Opens a block at least as far as `mode` says; seq_cst: pairs with stripe_own and L2. */
+static void block_open(struct block *block, uintptr_t mode)
+{
+    uintptr_t owner = word_load_seq_cst(&block->owner);
+    while (!(owner & (mode | BLOCK_LOOKED)))
+        if (word_cas_seq_cst(&block->owner, &owner, (owner & ~BLOCK_MODE) | mode))
+            break;
+}
+
+static uintptr_t block_mode(const struct block *block)
+{
+    return word_load_relaxed(&block->owner) & BLOCK_MODE;
+}
+
+/*
+ * Forgets stripes whose parents are gone: T1 came before their memory went, and so before
+ * the caller got a parent in hand that lies where one of them lay.
+ */
+static void stripes_collect(struct heap *heap)
+{
+    if (likely(handoff_is_empty(&heap->gone_stripes)))
+        return;
+    for (struct handoff_node *node = handoff_take_all(&heap->gone_stripes); node;) { /* T2 */
+        struct stripe *stripe = (struct stripe *)((char *)node - offsetof(struct stripe, gone));
+        node = handoff_next(node);
+        if (table_find(heap->stripes, (uintptr_t)stripe->parent) == stripe) /* the latest there */
+            table_erase(heap->stripes, (uintptr_t)stripe->parent);
+        pool_free(heap, CLASS_LINE, stripe);
+    }
+}
+
+/* Sees that the heap's table has room for one more stripe. False: no memory. */
+static bool stripes_reserve(struct heap *heap)
+{
+    struct table *before = heap->stripes;
+    if (table_has_room(before))
+        return true;
+    struct table *stripes = domain_table_new(heap->domain, before ? before->values : 0);
+    if (!stripes)
+        return false;
+    table_copy(stripes, before);
+    heap->stripes = stripes;
+    domain_table_free(heap->domain, before);
+    return true;
+}
+
+static struct stripe *stripe_find(struct heap *heap, const struct canopy_ctx *parent,
+                                  uintptr_t link)
+{
+    if (ctx_kind(parent) == KIND_STATIC)
+        return (struct stripe *)word_load_relaxed(&heap->statics);
+    if (!(link & SLOT_HOT))
+        return NULL;
+    return table_find(heap->stripes, (uintptr_t)parent);
+}
+
+/* The heap's thread has a slot there, which it may have again. */
+static void remember_slot(struct heap *heap, const struct canopy_ctx *parent,
+                          const struct stripe *stripe, atomic_word *slot)
+{
+    if (!u32_load_relaxed(&stripe->owned))
+        return;
+    struct busy *busy = children_busy(heap, parent);
+    busy->parent = parent;
+    busy->claims = 0;
+    word_store_release(&busy->slot, (uintptr_t)slot); /* B4, after S3 in the last one */
+    busy->epoch = u64_load_relaxed(&stripe_epoch);
+}
+
+/* With one block, whose first slot is taken. NULL: no memory. */
+static struct stripe *stripe_new(struct heap *heap, const struct canopy_ctx *parent)
+{
+    struct stripe *stripe = pool_alloc(heap, CLASS_LINE);
+    if (!stripe)
+        return NULL;
+    *stripe = (struct stripe){
+        .parent = parent, .owner = heap, .hand_index = 1, .blocks = 1, .claimed = 1};
+    /* Nobody walks the children of background and todo: owned from the first. */
+    if (ctx_kind(parent) == KIND_STATIC && fence_is_asymmetric)
+        u32_store_relaxed(&stripe->owned, 1);
+    struct block *block = block_new(heap, stripe);
+    if (!block) {
+        pool_free(heap, CLASS_LINE, stripe);
+        return NULL;
+    }
+    stripe->first = stripe->hand = block;
+    block->next = block;
+    return stripe;
+}
+
+/* The owner's thread is at the stripe, until stripe_end. False: who trims it is. */
+static void stripe_end(struct heap *heap)
+{
+    word_store_release(&heap->claiming, 0); /* pairs with B2 */
+}
+
+static bool stripe_begin(struct heap *heap, const struct stripe *stripe)
+{
+    word_store_relaxed(&heap->claiming, (uintptr_t)stripe); /* B1: pairs with B2 */
+    fence_light();
+    if (likely(!u32_load_acquire(&stripe->held)))
+        return true;
+    stripe_end(heap);
+    return false;
+}
+
+/* Where a mode of a stripe's blocks is `from` it becomes `to`. */
+static void stripe_set_mode(struct stripe *stripe, uintptr_t from, uintptr_t to)
+{
+    struct block *block = stripe->first;
+    do {
+        uintptr_t owner = (uintptr_t)stripe->owner | from;
+        word_cas_seq_cst(&block->owner, &owner, (uintptr_t)stripe->owner | to);
+        block = block->next;
+    } while (block != stripe->first);
+}
+
+/* O2: whether somebody may rely on the blocks of a parent being open, or will. */
+static bool must_be_open(const struct canopy_ctx *parent)
+{
+    uint64_t refs = u64_load_seq_cst(&parent->refs);
+    return refs_handles(refs) == 0 || (refs & REFS_WATCHED) ||
+           !state_is_live(ctx_state_seq_cst(parent));
+}
+
+/*
+ * Once the parent is busy enough that its end may cost a fence_heavy the owner's
+ * thread goes over to plain stores; and again once nobody waits for idle any more, for
+ * whom the blocks were opened. O1, and the blocks' modes, before O2, as S3 before
+ * S4 and C4: who was not told to fence, or found a block SHARED, has ended, watched or
+ * let go of the parent before, and is seen here. Nothing leaves a block in between.
+ */
+static void stripe_own(struct stripe *stripe, const struct canopy_ctx *parent)
+{
+    bool is_owned = u32_load_relaxed(&stripe->owned);
+    if (likely(is_owned ? block_mode(stripe->hand) != BLOCK_SHARED
+                        : stripe->claimed <= CANOPY_BUSY_AFTER) ||
+        !fence_is_asymmetric || must_be_open(parent))
+        return;
+    u32_exchange_seq_cst(&stripe->owned, 1); /* O1 */
+    stripe_set_mode(stripe, BLOCK_SHARED, 0);
+    if (must_be_open(parent)) /* O2 */
+        stripe_set_mode(stripe, 0, BLOCK_SHARED);
+}
+
+/* The first child of this heap under a parent that is, or becomes, hot. */
+static bool stripe_add(struct heap *heap, struct canopy_ctx *parent, uintptr_t word,
+                       atomic_word *where)
+{
+    bool is_static = ctx_kind(parent) == KIND_STATIC;
+    struct stripe *stripe = is_static || stripes_reserve(heap) ? stripe_new(heap, parent) : NULL;
+    if (!stripe)
+        return false;
+    struct block *block = stripe->first;
+    word_store_relaxed(&heap->claiming, (uintptr_t)stripe); /* B1: it is about to be found */
+    word_store_relaxed(&block->slots[0], word);
+    word_store_relaxed(where, (uintptr_t)&block->slots[0] | SLOT_STRIPED);
+    if (is_static) {
+        word_store_relaxed(&block->link, SLOT_END);
+        stripe->next = (struct stripe *)word_load_relaxed(&heap->statics);
+        word_store_release(&heap->statics, (uintptr_t)stripe); /* pairs with children_trim */
+        return true;
+    }
+    uintptr_t link = word_load_acquire(&parent->link);
+    do {
+        stripe->next = link & SLOT_HOT ? link_block(link)->stripe : NULL;
+        word_store_relaxed(&block->link, link & ~SLOT_HOT);
+        /* S3, with the child already in place. */
+    } while (
+        !word_cas_seq_cst(&parent->link, &link, (uintptr_t)block->slots | SLOT_LINK | SLOT_HOT));
+    table_put(heap->stripes, (uintptr_t)parent, stripe);
+    u32_store_release(&slab_of(parent)->has_hot, 1); /* after the link: pairs with children_trim */
+    stripe_own(stripe, parent);
+    return true;
+}
+
+/* S3, in a stripe, where nobody else claims. */
+static bool stripe_enter(struct stripe *stripe, atomic_word *slot, uintptr_t word,
+                         atomic_word *where)
+{
+    if (!children_is_free(slot))
+        return false;
+    word_store_relaxed(where, (uintptr_t)slot | SLOT_STRIPED);
+    if (u32_load_relaxed(&stripe->owned)) {
+        children_enter(slot, word);
+    } else {
+        stripe->claimed++;
+        word_exchange_seq_cst(slot, word); /* S3: pairs with S1/S2 and C1/C3 */
+    }
+    return true;
+}
+
+/*
+ * Who went by the place before the block was there did so after `after` was opened: then
+ * the block is as open before anything leaves it. seq_cst: pairs with children_open.
+ */
+static void block_follow(struct block *block, const struct block *after)
+{
+    uintptr_t mode = word_load_seq_cst(&after->owner) & BLOCK_MODE;
+    if (mode)
+        block_open(block, mode);
+}
+
+/*
+ * Looks through about as many slots as a new block would bring before it takes
+ * one, so the list stays within a small factor of what it holds, and a claim
+ * costs a constant on average.
+ */
+static bool stripe_claim(struct heap *heap, struct stripe *stripe, struct canopy_ctx *parent,
+                         uintptr_t word, atomic_word *where)
+{
+    stripe_own(stripe, parent);
+    for (unsigned budget = 2 * BLOCK_SLOTS; budget > 0; budget--) {
+        if (stripe->hand_index == BLOCK_SLOTS) {
+            stripe->hand = stripe->hand->next;
+            stripe->hand_index = 0;
+        }
+        atomic_word *slot = &stripe->hand->slots[stripe->hand_index++];
+        if (stripe_enter(stripe, slot, word, where)) {
+            remember_slot(heap, parent, stripe, slot);
+            return true;
+        }
+    }
+    struct block *block = block_new(heap, stripe);
+    if (!block)
+        return false;
+    struct block *after = stripe->hand;
+    word_store_relaxed(&block->slots[0], word);
+    word_store_relaxed(where, (uintptr_t)&block->slots[0] | SLOT_STRIPED);
+    word_store_relaxed(&block->link, word_load_relaxed(&after->link));
+    block->next = after->next;
+    after->next = block;
+    stripe->hand = block;
+    stripe->hand_index = 1;
+    if (++stripe->blocks % BLOCKS_ASKED == 0)
+        rcu_ask();
+    stripe->claimed++;
+    word_exchange_seq_cst(&after->link, (uintptr_t)block->slots | SLOT_LINK); /* S3 */
+    block_follow(block, after);
+    return true;
+}
+
+/* Whether this thread has derived so often from a small parent that it deserves a stripe. */
+static bool becomes_busy(struct heap *heap, const struct canopy_ctx *parent)
+{
+    struct busy *busy = children_busy(heap, parent);
+    if (busy->parent != parent) {
+        busy->parent = parent;
+        busy->claims = 0;
+        busy->epoch = 0; /* there is no last slot */
+    }
+    return ++busy->claims > CANOPY_BUSY_AFTER;
+}
+
+/* The first line of a small parent. False: no memory, or somebody was faster. */
+static bool line_add(struct heap *heap, struct canopy_ctx *parent, uintptr_t word,
+                     atomic_word *where, bool *no_memory)
+{
+    struct line *line = pool_alloc(heap, CLASS_LINE);
+    if (!line) {
+        *no_memory = true;
+        return false;
+    }
+    for (unsigned i = 1; i < LINE_SLOTS; i++)
+        word_store_relaxed(&line->slots[i], 0);
+    word_store_relaxed(&line->slots[0], word);
+    word_store_relaxed(&line->link, SLOT_END);
+    word_store_relaxed(where, (uintptr_t)&line->slots[0]);
+    uintptr_t end = SLOT_END;
+    if (word_cas_seq_cst(&parent->link, &end, (uintptr_t)line->slots | SLOT_LINK)) /* S3 */
+        return true;
+    pool_free(heap, CLASS_LINE, line);
+    return false;
+}
+
+/* In the stripe of this heap's thread. False: no memory. */
+static __attribute__((noinline)) bool stripe_register(struct heap *heap, struct canopy_ctx *parent,
+                                                      uintptr_t link, uintptr_t word,
+                                                      atomic_word *where)
+{
+    atomic_word *last = children_last_slot(heap, parent);
+    if (last) {
+        word_store_relaxed(where, (uintptr_t)last | SLOT_STRIPED);
+        children_enter(last, word); /* S3 */
+        return true;
+    }
+    stripes_collect(heap);
+    struct stripe *stripe = stripe_find(heap, parent, link);
+    while (stripe && (stripe->owner != heap || !stripe_begin(heap, stripe)))
+        stripe = stripe->next; /* while one is trimmed there is another */
+    bool added = stripe ? stripe_claim(heap, stripe, parent, word, where)
+                        : stripe_add(heap, parent, word, where);
+    stripe_end(heap);
+    return added;
+}
+
+bool children_add(struct heap *heap, struct canopy_ctx *parent, uintptr_t word, atomic_word *where)
+{
+    uintptr_t link = word_load_acquire(&parent->link); /* acquire: the rows behind it */
+    bool lost = false;
+    bool is_small =
+        !(link & SLOT_HOT) && ctx_kind(parent) != KIND_STATIC && !becomes_busy(heap, parent);
+    if (is_small) {
+        if (ctx_kind(parent) != KIND_VALUE && claim(&parent->slot0, word, where, &lost))
+            return true;
+        if (!lost && link == SLOT_END) {
+            bool no_memory = false;
+            if (line_add(heap, parent, word, where, &no_memory))
+                return true;
+            if (no_memory)
+                return false;
+            link = word_load_acquire(&parent->link);
+        }
+    }
+    if (is_small && !lost && !(link & SLOT_HOT) && link != SLOT_END) {
+        atomic_word *slots = link_target(link);
+        for (unsigned i = 0; i < LINE_SLOTS && !lost; i++)
+            if (claim(&slots[i], word, where, &lost))
+                return true;
+    }
+    return stripe_register(heap, parent, link, word, where);
+}
+
+/* ----------------------------------------------------------------- look and count */
+
+/*
+ * The next occupied slot at or after `slot`; NULL at the list's end. `*word` is what
+ * it held; `*in_block` is kept up to date along the way.
+ */
+static atomic_word *next_occupied(atomic_word *slot, uintptr_t *word, bool *in_block)
+{
+    for (;;) {
+        *word = word_load_seq_cst(slot); /* S2 and C3: after the caller's seq_cst write */
+        if (*word == 0) {
+            slot++;
+        } else if (slot_is_link(*word)) {
+            slot = link_target(*word);
+            if (!slot)
+                return NULL;
+            *in_block = slot_is_in_block(slot);
+        } else {
+            return slot;
+        }
+    }
+}
+
+/*
+ * Blocks that were made in turn mostly lie in turn, so what comes a few blocks on can be
+ * asked for. By the links alone each block would be waited for; a wrong guess asks in vain.
+ */
+#define OPEN_AHEAD_BYTES ((uintptr_t)6 * BLOCK_BYTES)
+
+static void open_ahead(const struct block *block)
+{
+    uintptr_t ahead = (uintptr_t)block + OPEN_AHEAD_BYTES;
+    __builtin_prefetch((const void *)(ahead + offsetof(struct block, owner)), 1);
+    __builtin_prefetch((const void *)(ahead + offsetof(struct block, link)));
+}
+
+void children_open(struct canopy_ctx *parent, uintptr_t mode)
+{
+    bool fence = false;
+    uintptr_t link = word_load_seq_cst(&parent->link);
+    if (!(link & SLOT_HOT))
+        return;
+    for (atomic_word *row = link_target(link); row && slot_is_in_block(row);) {
+        struct block *block = block_of(row);
+        open_ahead(block);
+        /* seq_cst: pairs with stripe_own, which then sees why we look. */
+        fence |= u32_load_seq_cst(&block->stripe->owned) && !heap_is_own(block->stripe->owner);
+        block_open(block, mode);
+        row = link_target(word_load_seq_cst(&block->link));
+    }
+    if (fence)
+        domain_fence(ctx_domain(parent)); /* pairs with the light ones in children.h */
+}
+
+/* A slot that is being emptied by plain stores: a few instructions of another thread. */
+static void await_left(const atomic_word *slot)
+{
+    while (unlikely(children_leaving(slot) == (uintptr_t)slot))
+        pause_ns(1000);
+}
+
+bool children_empty(const struct canopy_ctx *parent)
+{
+    uintptr_t word;
+    bool in_block = false;
+    rcu_read_begin(); /* blocks may be trimmed under us */
+    bool empty = next_occupied(ctx_first_slot(ctx_mutable(parent)), &word, &in_block) == NULL;
+    rcu_read_end();
+    return empty;
+}
+
+void children_count_slot(struct canopy_ctx *parent, atomic_word *slot, bool records)
+{
+    uintptr_t word = word_load_seq_cst(slot);
+    while (word != 0 && !(word & SLOT_COUNTED)) {
+        if (slot_is_callback(word) && !records)
+            return;
+        u64_fetch_add_relaxed(&parent->refs, REFS_COUNT); /* before the tag, so never short */
+        if (word_cas_acq_rel(slot, &word, word | SLOT_COUNTED))
+            return;
+        /* The caller keeps the parent, so this is never the last one. */
+        uint64_t refs = u64_fetch_add_acq_rel(&parent->refs, -REFS_COUNT) - REFS_COUNT;
+        if ((refs & REFS_WATCHED) && !(refs & REFS_COUNTED))
+            futex_wake_all(futex_low_half(&parent->refs));
+    }
+}
+
+void children_count_all(struct canopy_ctx *parent, bool records)
+{
+    uintptr_t word;
+    bool in_block = false;
+    atomic_word *slot = ctx_first_slot(parent);
+    rcu_read_begin(); /* blocks may be trimmed under us */
+    children_open(parent, BLOCK_SHARED);
+    while ((slot = next_occupied(slot, &word, &in_block)) != NULL) {
+        if (in_block)
+            await_left(slot);
+        children_count_slot(parent, slot, records);
+        slot++;
+    }
+    rcu_read_end();
+}
+
+void children_watch(struct canopy_ctx *parent, struct parked *watch)
+{
+    /* In the place of S1: who registers later sees it, or is seen below. */
+    park_flag(watch, &parent->refs, REFS_WATCHED);
+    children_count_all(parent, false);
+}
+
+void children_unwatch(struct canopy_ctx *parent, struct parked *watch)
+{
+    unpark_flag(watch, &parent->refs, REFS_WATCHED);
+}
+
+void children_flag_records(struct canopy_ctx *parent)
+{
+    uint64_t refs = u64_load_acquire(&parent->refs);
+    while (!(refs & REFS_RECORDS))
+        if (u64_cas_seq_cst(&parent->refs, &refs, refs | REFS_RECORDS))
+            break;
+}
+
+/* ----------------------------------------------------------------- unregister */
+
+void children_look(struct canopy_ctx *ctx)
+{
+    atomic_word *slot = ctx_slot(ctx);
+    if (!slot)
+        return; /* a root or a static: gone only when nobody can be looking */
+    uintptr_t word = word_load_relaxed(slot);
+    while (!(word & SLOT_LOOKED))
+        if (word_cas_acq_rel(slot, &word, word | SLOT_LOOKED))
+            return;
+}
+
+struct removal children_remove(struct canopy_ctx *parent, uintptr_t where, uintptr_t word)
+{
+    atomic_word *slot = (atomic_word *)(where & ~SLOT_STRIPED);
+    uintptr_t seen = word;
+    bool looked = false;
+    if (where & SLOT_STRIPED)
+        rcu_read_begin(); /* the block, which may go with the parent, is looked at once more */
+    /*
+     * Release: the next owner of the slot, and of our memory, comes after all that we did.
+     * seq_cst before the load below: pairs with O3 and O4.
+     */
+    while (!word_cas_seq_cst(slot, &seen, 0)) {
+        /* While the slot is ours the parent is there to be tagged. */
+        if (seen & SLOT_LOOKED)
+            children_look(parent);
+    }
+    if (where & SLOT_STRIPED) {
+        looked = word_load_stale(&block_of(slot)->owner) & BLOCK_LOOKED; /* L5 */
+        rcu_read_end();
+    }
+    return (struct removal){looked || (seen & SLOT_LOOKED), seen & SLOT_COUNTED};
+}
+
+/* ------------------------------------------------------------------ give back */
+
+bool children_small_and_gone(const struct canopy_ctx *parent)
+{
+    uintptr_t link = word_load_acquire(&parent->link);
+    if (link & SLOT_HOT)
+        return false;
+    const struct line *line = (const struct line *)link_target(link);
+    uintptr_t any = 0;
+    for (unsigned i = 0; i < LINE_SLOTS; i++)
+        any |= word_load_acquire(&line->slots[i]);
+    return any == 0;
+}
+
+void children_free_small(struct heap *heap, struct canopy_ctx *parent)
+{
+    pool_free(heap, CLASS_LINE, link_target(word_load_relaxed(&parent->link)));
+    word_store_relaxed(&parent->link, SLOT_END);
+}
+
+static void stripe_free(struct stripe *stripe)
+{
+    struct block *block = stripe->first;
+    for (uint32_t i = 0, n = stripe->blocks; i < n; i++) {
+        struct block *next = block->next;
+        pool_free_any(block);
+        block = next;
+    }
+    handoff_push(&stripe->owner->gone_stripes, &stripe->gone); /* T1 */
+}
+
+void children_free(struct canopy_ctx *parent)
+{
+    uintptr_t link = word_load_acquire(&parent->link);
+    struct stripe *stripe = NULL;
+    if (link & SLOT_HOT) {
+        stripe = link_block(link)->stripe;
+        u64_fetch_add_seq_cst(&stripe_epoch, 1);
+        u64_fetch_add_seq_cst(&leave_epoch, 1); /* second: never ahead of the other one */
+    }
+    while (stripe) {
+        struct stripe *next = stripe->next;
+        struct block *last = stripe->first;
+        if (!next) {
+            /* The oldest stripe ends where the small list begins. */
+            for (uint32_t i = 1; i < stripe->blocks; i++)
+                last = last->next;
+            link = word_load_relaxed(&last->link);
+        }
+        stripe_free(stripe);
+        stripe = next;
+    }
+    void *line = link_target(link);
+    if (line)
+        pool_free_any(line);
+    word_store_relaxed(&parent->link, SLOT_END);
+}

@@ -1,0 +1,511 @@
+/*
+ * ctx.c - the life of a context: derive, retain, release.
+ *
+ * A context dies when it has neither handles nor counted children; an occupied
+ * slot that is not counted yet is found (and counted) by the last release, see
+ * children.c. Its death is a loop, not a recursion: it may have been what kept
+ * its parent.
+ *
+ * The everyday life: under a parent that is busy a context takes the slot again
+ * that it had in its last life, and a leaf that is its owner's alone leaves it
+ * again, both by plain stores (children.h). It remembers the slot while it is free.
+ *
+ * Where memory goes: a context that nobody ever looked at is reused at once, hot
+ * in cache. One whose slot was tagged LOOKED is retired, and so will be its
+ * parent, and all above it that die of it, in the same grace period.
+ */
+#include "tree/ctx.h"
+
+#include <errno.h>
+
+#include "tree/extension.h"
+
+struct ctx_hooks ctx_hooks;
+
+/* ------------------------------------------------------------------- statics */
+
+#define STATIC_CONTEXT                                                                             \
+    {                                                                                              \
+        .refs = {REFS_HANDLE}, .parent = KIND_STATIC, .deadline = {CANOPY_NEVER}, .link = {        \
+            SLOT_END                                                                               \
+        }                                                                                          \
+    }
+
+static struct canopy_ctx background __attribute__((aligned(CACHE_LINE))) = STATIC_CONTEXT;
+static struct canopy_ctx todo __attribute__((aligned(CACHE_LINE))) = STATIC_CONTEXT;
+
+const canopy_ctx *canopy_background(void)
+{
+    return &background;
+}
+
+const canopy_ctx *canopy_todo(void)
+{
+    return &todo;
+}
+
+/* ---------------------------------------------------------------- allocation */
+
+static void construct(void *memory)
+{
+    struct canopy_ctx *ctx = memory;
+    i64_store_relaxed(&ctx->deadline, CANOPY_NEVER);
+    word_store_relaxed(&ctx->link, SLOT_END);
+}
+
+static void forget(void *memory)
+{
+    struct canopy_ctx *ctx = memory;
+    u64_store_relaxed(&ctx->refs, 0);
+}
+
+bool limit_take(struct domain *domain, size_t n)
+{
+    if (likely(domain->max_live == 0))
+        return true;
+    /* Never over the limit, not even for a moment: else others would be refused what fits. */
+    uint64_t live = u64_load_relaxed(&domain->live);
+    do {
+        if (n > domain->max_live - live)
+            return false;
+    } while (!u64_cas_acq_rel(&domain->live, &live, live + n));
+    return true;
+}
+
+static uintptr_t domain_flags(const struct domain *domain)
+{
+    return (domain == &default_domain ? 0 : PARENT_DOMAIN) |
+           (domain->max_live == 0 ? 0 : PARENT_LIMITED);
+}
+
+struct canopy_ctx *ctx_alloc(struct domain *domain, enum kind kind)
+{
+    struct heap *heap = heap_get(domain);
+    struct canopy_ctx *ctx = heap ? pool_alloc(heap, CLASS_CTX) : NULL;
+    if (!ctx) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    ctx->parent = (uintptr_t)kind | domain_flags(domain);
+    word_store_relaxed(&ctx->state, STATE_LIVE);
+    word_store_relaxed(&ctx->slot, 0);
+    u64_store_relaxed(&ctx->refs, REFS_HANDLE);
+    return ctx;
+}
+
+/*
+ * What a free context remembers: its slot, in `slot` and `parent`, and in `refs`
+ * the epoch at which that slot was its heap's to claim; 0: nothing.
+ */
+static void give(struct heap *heap, struct canopy_ctx *ctx, uint64_t epoch)
+{
+    u64_store_relaxed(&ctx->refs, epoch);
+    if (likely(heap != NULL))
+        pool_free(heap, CLASS_CTX, ctx);
+    else
+        pool_free_any(ctx);
+}
+
+void ctx_free(struct canopy_ctx *ctx)
+{
+    uintptr_t aux = word_load_relaxed(&ctx->aux);
+    if (ctx_kind(ctx) == KIND_VALUE)
+        word_store_relaxed(&ctx->slot0, 0);
+    else if (aux & AUX_EXTENSION)
+        pool_free_any(aux_extension(aux));
+    word_store_relaxed(&ctx->aux, 0);
+    i64_store_relaxed(&ctx->deadline, CANOPY_NEVER);
+    if (word_load_relaxed(&ctx->link) != SLOT_END)
+        children_free(ctx);
+    give(NULL, ctx, 0);
+}
+
+/* -------------------------------------------------------------------- derive */
+
+__attribute__((noinline)) struct canopy_ctx *ctx_settle(struct canopy_ctx *ctx,
+                                                        struct canopy_ctx *parent)
+{
+    uintptr_t state = ctx_registered(parent, ctx_slot(ctx), false);
+    if (unlikely(!state_is_live(state)) && kind_is_cancellable(ctx_kind(ctx)))
+        cancel_born(ctx, state);
+    return ctx;
+}
+
+bool ctx_register(struct canopy_ctx *ctx, const canopy_ctx *parent_view)
+{
+    struct canopy_ctx *parent = ctx_mutable(parent_view);
+    struct heap *heap = heap_get(ctx_domain(ctx));
+    ctx->parent = (uintptr_t)parent | (ctx->parent & PARENT_FLAGS);
+    if (!heap || !children_add(heap, parent, (uintptr_t)ctx, &ctx->slot)) {
+        word_store_relaxed(&ctx->slot, 0);
+        return false;
+    }
+    ctx_settle(ctx, parent);
+    return true;
+}
+
+/*
+ * Another context than the one that remembers it, in the slot that this thread had last
+ * under a parent that is busy: as ctx_enter, for a thread that works under several in turn.
+ */
+static inline struct canopy_ctx *enter_last(struct canopy_ctx *parent, struct heap *heap,
+                                            enum kind kind)
+{
+    if (!(word_load_relaxed(&parent->link) & SLOT_HOT))
+        return NULL;
+    atomic_word *slot = children_last_slot(heap, parent);
+    if (!slot || !pool_has(heap, CLASS_CTX))
+        return NULL;
+    struct canopy_ctx *ctx = pool_take(heap, CLASS_CTX);
+    ctx_be_born(ctx, heap, parent, kind);
+    word_store_relaxed(&ctx->slot, (uintptr_t)slot | SLOT_STRIPED);
+    children_enter(slot, (uintptr_t)ctx); /* S3 */
+    return ctx;
+}
+
+static __attribute__((noinline)) struct canopy_ctx *derive_slowly(struct canopy_ctx *parent,
+                                                                  struct heap *heap, enum kind kind)
+{
+    struct canopy_ctx *ctx = pool_alloc(heap, CLASS_CTX);
+    if (unlikely(!ctx))
+        goto no_memory;
+    ctx_be_born(ctx, heap, parent, kind);
+    if (unlikely(!children_add(heap, parent, (uintptr_t)ctx, &ctx->slot)))
+        goto no_slot;
+    if (ctx_kind(parent) != KIND_STATIC)
+        rcu_ready(); /* so that a release, which must not fail, need not start it */
+    return ctx_settle(ctx, parent);
+
+no_slot:
+    give(heap, ctx, 0);
+no_memory:
+    errno = ENOMEM;
+    return NULL;
+}
+
+/* Where the heap takes a search, or contexts are counted. */
+static __attribute__((noinline)) struct canopy_ctx *derive_in_domain(struct canopy_ctx *parent,
+                                                                     enum kind kind)
+{
+    if (unlikely(!parent)) {
+        errno = EINVAL;
+        return NULL;
+    }
+    struct domain *domain = ctx_domain(parent);
+    if (unlikely(!limit_take(domain, 1))) {
+        errno = EAGAIN;
+        return NULL;
+    }
+    struct heap *heap = heap_get(domain);
+    struct canopy_ctx *ctx = NULL;
+    if (likely(heap != NULL))
+        ctx = ctx_derive_anew(parent, heap, kind);
+    else
+        errno = ENOMEM;
+    if (unlikely(!ctx))
+        limit_give(domain, 1);
+    return ctx;
+}
+
+__attribute__((noinline)) struct canopy_ctx *ctx_derive_anew(struct canopy_ctx *parent,
+                                                             struct heap *heap, enum kind kind)
+{
+    if (unlikely(!heap))
+        return derive_in_domain(parent, kind);
+    struct canopy_ctx *ctx = enter_last(parent, heap, kind);
+    if (!ctx)
+        return derive_slowly(parent, heap, kind);
+    return ctx_is_settled(parent) ? ctx : ctx_settle(ctx, parent);
+}
+
+static inline struct canopy_ctx *derive(const canopy_ctx *view, enum kind kind)
+{
+    struct canopy_ctx *parent = ctx_mutable(view);
+    struct heap *heap = likely(parent != NULL) ? ctx_heap_at_hand(parent) : NULL;
+    struct canopy_ctx *ctx = ctx_enter(parent, heap, kind);
+    if (unlikely(!ctx))
+        return ctx_derive_anew(parent, heap, kind);
+    return ctx_is_settled(parent) ? ctx : ctx_settle(ctx, parent);
+}
+
+struct canopy_ctx *ctx_derive(const canopy_ctx *parent, enum kind kind)
+{
+    return derive(parent, kind);
+}
+
+canopy_ctx *canopy_with_cancel(const canopy_ctx *parent)
+{
+    return derive(parent, KIND_CANCEL);
+}
+
+canopy_ctx *canopy_without_cancel(const canopy_ctx *parent)
+{
+    return ctx_derive(parent, KIND_DETACHED);
+}
+
+/* ------------------------------------------------------------------- release */
+
+const canopy_ctx *canopy_retain(const canopy_ctx *ctx)
+{
+    /* Relaxed: whoever retains has it in hand already. */
+    if (ctx && ctx_kind(ctx) != KIND_STATIC)
+        u64_fetch_add_relaxed(&ctx_mutable(ctx)->refs, REFS_HANDLE);
+    return ctx;
+}
+
+/* What ends with the last reference, not a grace period later. */
+static void finish(struct canopy_ctx *ctx)
+{
+    uintptr_t aux = word_load_acquire(&ctx->aux);
+    if (ctx_kind(ctx) == KIND_VALUE) {
+        const canopy_key *key = (const canopy_key *)word_load_relaxed(&ctx->slot0);
+        if (key->destroy)
+            key->destroy((void *)aux);
+    } else if (aux & AUX_EXTENSION) {
+        struct extension *extension = aux_extension(aux);
+        extension_close(extension);
+        if (u64_load_relaxed(&extension->signals))
+            ctx_hooks.signals_end(ctx);
+    }
+}
+
+/* True where user code must not run: on the clock's and the reclaimer's thread. */
+static bool must_end_elsewhere(const struct canopy_ctx *ctx)
+{
+    return thread_is_library && ctx_kind(ctx) == KIND_VALUE &&
+           ((const canopy_key *)word_load_relaxed(&ctx->slot0))->destroy;
+}
+
+void count_drop(struct canopy_ctx *ctx, struct handoff_node **dead)
+{
+    /* Pairs with every other drop: what all of them did comes before the end. */
+    uint64_t refs = u64_fetch_add_acq_rel(&ctx->refs, -REFS_COUNT) - REFS_COUNT;
+    if ((refs & REFS_WATCHED) && !(refs & REFS_COUNTED))
+        futex_wake_all(futex_low_half(&ctx->refs)); /* wait_idle; only the address is used */
+    if ((refs & ~REFS_FLAGS) == 0) {
+        handoff_link(ctx_node(ctx), *dead);
+        *dead = ctx_node(ctx);
+    }
+}
+
+/* Takes a dead context out of the tree; the parent joins `dead` if that was all that kept it. */
+static void detach(struct canopy_ctx *ctx, struct handoff_node **dead)
+{
+    struct canopy_ctx *parent = ctx_parent(ctx);
+    /* A root may go as soon as our slot is clear: its domain stays while we are in a section. */
+    bool own_domain = ctx->parent & PARENT_DOMAIN;
+    if (own_domain)
+        rcu_read_begin();
+    limit_give(ctx_domain(ctx), 1);
+    ctx_disarm(ctx);
+    struct removal removal = children_remove(parent, word_load_relaxed(&ctx->slot), (uintptr_t)ctx);
+    if (removal.looked)
+        ctx_retire(ctx);
+    else
+        ctx_free(ctx);
+    if (own_domain)
+        rcu_read_end();
+    if (removal.counted)
+        count_drop(parent, dead);
+}
+
+/* Takes the first of `dead`, which is finished, out of the tree; what dies of that joins. */
+static void leave(struct handoff_node **dead)
+{
+    struct canopy_ctx *ctx = node_ctx(*dead);
+    *dead = handoff_next(*dead);
+    if (ctx_kind(ctx) != KIND_MERGED) {
+        detach(ctx, dead);
+    } else {
+        limit_give(ctx_domain(ctx), 1);
+        ctx_hooks.merged_end(ctx, dead);
+    }
+}
+
+static void end_all(struct handoff_node **dead);
+
+/* A destructor may end its thread: what was to die with its context does so on the way out. */
+static void end_rest(void *list)
+{
+    struct handoff_node **dead = list;
+    leave(dead);
+    end_all(dead);
+}
+
+static void end_first(struct handoff_node **dead)
+{
+    pthread_cleanup_push(end_rest, dead);
+    finish(node_ctx(*dead));
+    pthread_cleanup_pop(0);
+    leave(dead);
+}
+
+static void end_all(struct handoff_node **dead)
+{
+    while (*dead) {
+        struct canopy_ctx *ctx = node_ctx(*dead);
+        struct handoff_node *next = handoff_next(*dead);
+        if (must_end_elsewhere(ctx) && ctx_hooks.end_elsewhere(ctx))
+            *dead = next;
+        else
+            end_first(dead);
+    }
+}
+
+void ctx_end_now(struct canopy_ctx *ctx)
+{
+    struct handoff_node *dead = ctx_node(ctx);
+    handoff_link(dead, NULL);
+    end_all(&dead);
+}
+
+void refs_drop(struct canopy_ctx *ctx, uint64_t unit)
+{
+    if (unit == REFS_HANDLE) {
+        uint64_t refs = u64_load_relaxed(&ctx->refs);
+        bool last;
+        do {
+            last = refs_handles(refs) == 1;
+            if (last && ctx_kind(ctx) == KIND_ROOT)
+                return; /* the root's own, which canopy_root_free takes */
+            /* S1: the last handle becomes a guard; pairs with S4. */
+        } while (!u64_cas_seq_cst(&ctx->refs, &refs, refs - REFS_HANDLE + (last ? REFS_COUNT : 0)));
+        if (!last)
+            return;
+        children_count_all(ctx, true); /* S2 */
+    }
+    struct handoff_node *dead = NULL;
+    count_drop(ctx, &dead);
+    end_all(&dead);
+}
+
+/* Whether everything about `ctx` is its only handle's: no child, no hook, nobody to tell. */
+static bool is_sole(struct canopy_ctx *ctx)
+{
+    /* Acquire: earlier releases of other handles come before our reuse. */
+    if ((u64_load_acquire(&ctx->refs) & ~REFS_RECORDS) != REFS_HANDLE)
+        return false;
+    uintptr_t aux = word_load_acquire(&ctx->aux);
+    switch (ctx_kind(ctx)) {
+    case KIND_VALUE:
+        if (((const canopy_key *)word_load_relaxed(&ctx->slot0))->destroy)
+            return false;
+        break;
+    case KIND_CANCEL:
+    case KIND_DETACHED:
+        if ((aux & AUX_EXTENSION) || word_load_acquire(&ctx->slot0) != 0)
+            return false;
+        break;
+    default:
+        return false;
+    }
+    return word_load_acquire(&ctx->link) == SLOT_END || children_small_and_gone(ctx);
+}
+
+/* Its slot, where that lies in a block that the calling thread owns with `heap`; or NULL. */
+static atomic_word *own_slot(const struct canopy_ctx *ctx, const struct heap *heap)
+{
+    atomic_word *slot = ctx_slot(ctx);
+    struct heap *owner;
+    bool is_striped = word_load_relaxed(&ctx->slot) & SLOT_STRIPED;
+    return is_striped && children_is_own(slot, &owner) && owner == heap ? slot : NULL;
+}
+
+/*
+ * Takes `ctx` out of its slot if nobody has looked at it or counted it. `*epoch` is
+ * what it may remember of the slot.
+ */
+static bool leave_slot(struct canopy_ctx *ctx, struct heap *heap, uint64_t *epoch)
+{
+    uintptr_t word = (uintptr_t)ctx;
+    if (!(word_load_relaxed(&ctx->slot) & SLOT_STRIPED))
+        return word_cas_acq_rel(ctx_slot(ctx), &word, 0);
+    atomic_word *slot = own_slot(ctx, heap);
+    if (!slot)
+        return false;
+    *epoch = u64_load_acquire(&leave_epoch); /* B5 */
+    return children_leave(heap, slot, word);
+}
+
+bool release_sole(struct canopy_ctx *ctx)
+{
+    struct heap *heap = heap_at_hand(ctx_domain(ctx));
+    if (!heap || !is_sole(ctx))
+        return false;
+    /* A root may go as soon as our slot is clear: its domain stays while we are in a section. */
+    bool own_domain = ctx->parent & PARENT_DOMAIN;
+    if (own_domain)
+        rcu_read_begin();
+    /* Before L1, so that it is some instructions from there to L4. */
+    if (unlikely(pool_is_full(heap, CLASS_CTX)))
+        pool_overflow(heap, CLASS_CTX);
+    if (unlikely(pool_is_full(heap, CLASS_LINE)))
+        pool_overflow(heap, CLASS_LINE);
+    ctx_disarm(ctx);
+    uint64_t epoch = 0;
+    bool left = leave_slot(ctx, heap, &epoch);
+    if (left) {
+        limit_give(heap->domain, 1);
+        if (ctx_kind(ctx) == KIND_VALUE)
+            word_store_relaxed(&ctx->slot0, 0);
+        word_store_relaxed(&ctx->aux, 0);
+        if (word_load_relaxed(&ctx->link) != SLOT_END)
+            children_free_small(heap, ctx);
+        give(heap, ctx, epoch);
+        if (epoch)
+            word_store_release(&heap->leaving, 0); /* L4 */
+    }
+    if (own_domain)
+        rcu_read_end();
+    return left;
+}
+
+static __attribute__((noinline)) void release_slowly(struct canopy_ctx *ctx)
+{
+    if (!ctx || ctx_kind(ctx) == KIND_STATIC || release_sole(ctx))
+        return;
+    if (!is_sole(ctx)) {
+        refs_drop(ctx, REFS_HANDLE);
+        return;
+    }
+    /* Somebody looked at it or counted it, or it is of another thread's: it goes all the same. */
+    struct handoff_node *dead = NULL;
+    detach(ctx, &dead);
+    end_all(&dead);
+}
+
+void canopy_release(const canopy_ctx *view)
+{
+    struct canopy_ctx *ctx = ctx_mutable(view);
+    if (unlikely(!ctx) || unlikely(!ctx_release_leaf(ctx)))
+        release_slowly(ctx);
+}
+
+/* ------------------------------------------------------------------- retired */
+
+static void reclaim(struct handoff_node *node)
+{
+    struct canopy_ctx *ctx = node_ctx(node);
+    struct domain *domain = ctx_domain(ctx);
+    if (ctx_kind(ctx) == KIND_MERGED)
+        ctx_hooks.merged_reclaim(ctx);
+    else
+        ctx_free(ctx);
+    domain_let_go(domain);
+}
+
+static struct retire_queue ctx_queue = {.reclaim = reclaim};
+
+void ctx_retire(struct canopy_ctx *ctx)
+{
+    domain_hold(ctx_domain(ctx));
+    rcu_retire(&ctx_queue, ctx_node(ctx));
+}
+
+void ctx_init(void)
+{
+    pool_construct_ctx = construct;
+    pool_forget_ctx = forget;
+    rcu_queue_register(&ctx_queue);
+    children_init();
+}

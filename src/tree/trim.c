@@ -1,0 +1,254 @@
+/*
+ * trim.c - blocks of slots in which nothing is any more go back; see children.c, B1 to B5.
+ *
+ * Parents that have stripes are found as the clock finds contexts: line by line, in slabs
+ * that say that there may be some (has_hot). A line may be free by the time, so it is
+ * looked at by its words alone, until it is tagged LOOKED in its slot and still there:
+ *
+ *   K1 load slot, then refs: neither handles nor counts: it is dying. Then link, and slot
+ *      again: so the context was in that slot at some moment of this read section, and
+ *      the slot's memory stays for the rest of it
+ *   K2 tag: compare-and-swap from this very address
+ *   K3 after a fence: the tag is still there, and nobody is leaving the slot by plain
+ *      stores (L1 to L4): what the context has stays for the rest of the section
+ *
+ * A root stays while its domain is held. A merged context has no slot, and is left alone.
+ *
+ * Progress: nobody waits for anybody.
+ */
+#include "tree/children.h"
+
+/* More than children_free will ever add, so that the two do not meet. */
+#define EPOCH_TRIM (UINT64_C(1) << 40)
+
+/* A stripe of so many blocks is looked at once more although all are in use. */
+#define MANY_BLOCKS 64
+
+static bool block_is_empty(const struct block *block)
+{
+    for (unsigned i = 0; i < BLOCK_SLOTS; i++)
+        if (word_load_relaxed(&block->slots[i]) != 0)
+            return false;
+    return true;
+}
+
+static void block_unlink(struct stripe *stripe, struct block *previous, struct block *block)
+{
+    /* Release: a walker that goes on from `previous` finds what follows complete. */
+    word_store_release(&previous->link, word_load_relaxed(&block->link));
+    previous->next = block->next;
+    if (stripe->hand == block) {
+        stripe->hand = previous;
+        stripe->hand_index = BLOCK_SLOTS;
+    }
+    stripe->blocks--;
+    block_retire(block);
+}
+
+/* B4: where the context on top of a magazine may just be taking its slot again, or NULL. */
+static const struct block *block_on_top(const struct magazine *magazine)
+{
+    const struct canopy_ctx *ctx = (const struct canopy_ctx *)word_load_acquire(
+        (const atomic_word *)(const void *)&magazine->top);
+    return ctx ? block_of(ctx_slot(ctx)) : NULL;
+}
+
+/* B4: where a context or a record may just be taking the slot that its thread took last there. */
+static const struct block *block_of_last(const struct heap *heap, const struct canopy_ctx *parent)
+{
+    struct busy *busy = children_busy((struct heap *)(uintptr_t)heap, parent);
+    return block_of((void *)word_load_acquire(&busy->slot));
+}
+
+/* Blocks that are not to be trimmed, as a thread may just be coming to them: B4. */
+struct spared {
+    const struct block *blocks[4];
+};
+
+static struct spared blocks_spared(const struct stripe *stripe)
+{
+    const struct heap *heap = stripe->owner;
+    bool is_static = ctx_kind(stripe->parent) == KIND_STATIC; /* background and todo share one */
+    return (struct spared){{block_on_top(&heap->pools[CLASS_CTX].loaded),
+                            block_of((void *)word_load_acquire(&heap->hint_slot)),
+                            block_of_last(heap, is_static ? canopy_background() : stripe->parent),
+                            block_of_last(heap, is_static ? canopy_todo() : stripe->parent)}};
+}
+
+static bool is_spared(const struct spared *spared, const struct block *block)
+{
+    return block == spared->blocks[0] || block == spared->blocks[1] || block == spared->blocks[2] ||
+           block == spared->blocks[3];
+}
+
+/* B2, and what follows, in a read section: true if any goes. */
+static bool unlink_empty(struct stripe *stripe)
+{
+    if (word_load_acquire(&stripe->owner->claiming) == (uintptr_t)stripe)
+        return false;
+    struct spared spared = blocks_spared(stripe);
+    uint32_t before = stripe->blocks;
+    struct block *previous = stripe->first;
+    for (uint32_t i = 1, n = stripe->blocks; i < n; i++) {
+        struct block *block = previous->next;
+        if (!is_spared(&spared, block) && block_is_empty(block))
+            block_unlink(stripe, previous, block);
+        else
+            previous = block;
+    }
+    return stripe->blocks != before;
+}
+
+/* Whether a quarter of a stripe's blocks is empty; the first, to which others link, is not asked.
+ */
+static bool is_sparse(const struct stripe *stripe, uint32_t *blocks)
+{
+    uint32_t empty = 0;
+    *blocks = 1;
+    const struct block *block = stripe->first;
+    for (;;) {
+        uintptr_t link = word_load_acquire(&block->link);
+        if (!link_target(link) || !slot_is_in_block(link_target(link)))
+            break;
+        block = link_block(link);
+        if (block->stripe != stripe)
+            break;
+        ++*blocks;
+        empty += block_is_empty(block);
+    }
+    return empty > 0 && empty >= *blocks / 4;
+}
+
+static enum trimmed stripe_trim(struct stripe *stripe)
+{
+    uint32_t blocks;
+    if (!is_sparse(stripe, &blocks))
+        return blocks >= MANY_BLOCKS ? TRIM_LATER : TRIM_IDLE;
+    u64_fetch_add_seq_cst(&stripe_epoch, EPOCH_TRIM); /* B3 */
+    u32_exchange_seq_cst(&stripe->held, 1);
+    domain_fence(stripe->owner->domain);
+    bool any = unlink_empty(stripe);
+    u32_store_release(&stripe->held, 0);
+    u64_fetch_add_seq_cst(&leave_epoch, EPOCH_TRIM); /* B5 */
+    return any ? TRIM_DONE : TRIM_LATER;
+}
+
+static enum trimmed later_of(enum trimmed a, enum trimmed b)
+{
+    return a > b ? a : b;
+}
+
+static enum trimmed stripes_trim(struct stripe *stripe)
+{
+    enum trimmed all = TRIM_IDLE;
+    for (; stripe; stripe = stripe->next)
+        all = later_of(all, stripe_trim(stripe));
+    return all;
+}
+
+/* ------------------------------------------------------------------- parents */
+
+static bool is_hot(const struct canopy_ctx *ctx)
+{
+    return word_load_seq_cst(&ctx->link) & SLOT_HOT;
+}
+
+/* K1 and K2. */
+static bool tag(struct canopy_ctx *ctx)
+{
+    uintptr_t where = word_load_seq_cst(&ctx->slot); /* K1 */
+    atomic_word *slot = (atomic_word *)(where & ~SLOT_STRIPED);
+    if (!slot || !(u64_load_seq_cst(&ctx->refs) & ~REFS_FLAGS) || !is_hot(ctx) ||
+        word_load_seq_cst(&ctx->slot) != where)
+        return false;
+    uintptr_t word = word_load_acquire(slot);
+    do {
+        if ((word & ~SLOT_TAGS) != (uintptr_t)ctx)
+            return false;
+    } while (!(word & SLOT_LOOKED) && !word_cas_seq_cst(slot, &word, word | SLOT_LOOKED)); /* K2 */
+    return true;
+}
+
+/* K3. */
+static bool is_kept(const struct canopy_ctx *ctx)
+{
+    uintptr_t where = word_load_relaxed(&ctx->slot);
+    const atomic_word *slot = (const atomic_word *)(where & ~SLOT_STRIPED);
+    if ((where & SLOT_STRIPED) && children_leaving(slot) == (uintptr_t)slot)
+        return false;
+    return (word_load_acquire(slot) & ~SLOT_COUNTED) == ((uintptr_t)ctx | SLOT_LOOKED) &&
+           is_hot(ctx);
+}
+
+static enum trimmed parent_trim(const struct canopy_ctx *parent)
+{
+    return stripes_trim(link_block(word_load_acquire(&parent->link))->stripe);
+}
+
+#define SLAB_LINES (SLAB_BYTES / CACHE_LINE)
+
+static enum trimmed slab_trim(struct slab *slab)
+{
+    struct canopy_ctx *hot[SLAB_LINES];
+    unsigned count = 0;
+    enum trimmed all = TRIM_IDLE;
+    if (!u32_load_relaxed(&slab->has_hot))
+        return all;
+    /* Before the look: who gets a first stripe later says so later. */
+    u32_exchange_acq_rel(&slab->has_hot, 0);
+    char *end = (char *)slab + u32_load_acquire(&slab->fresh_bytes); /* P2 */
+    for (char *line = (char *)slab + SLAB_HEADER_BYTES; line < end; line += CACHE_LINE) {
+        struct canopy_ctx *ctx = (struct canopy_ctx *)(void *)line;
+        if (!is_hot(ctx))
+            continue;
+        u32_store_relaxed(&slab->has_hot, 1);
+        if (ctx == slab->domain->root)
+            all = later_of(all, parent_trim(ctx));
+        else if (tag(ctx))
+            hot[count++] = ctx;
+    }
+    if (count > 0)
+        domain_fence(slab->domain); /* between K2 and K3; pairs with children_leave */
+    while (count > 0)
+        if (is_kept(hot[--count]))
+            all = later_of(all, parent_trim(hot[count]));
+    return all;
+}
+
+static enum trimmed statics_trim(const struct heap *heap)
+{
+    rcu_read_begin();
+    enum trimmed all = stripes_trim((struct stripe *)word_load_acquire(&heap->statics));
+    rcu_read_end();
+    return all;
+}
+
+static enum trimmed place_trim(const struct shelf_place *place)
+{
+    enum trimmed all = TRIM_IDLE;
+    rcu_read_begin();
+    struct slab *slab = shelf_item(place);
+    if (slab && slab->class == CLASS_CTX && !slab_is_inherited(slab))
+        all = slab_trim(slab);
+    rcu_read_end();
+    return all;
+}
+
+enum trimmed children_trim(struct domain *domain)
+{
+    enum trimmed all = TRIM_IDLE;
+    if (!fence_is_asymmetric)
+        return all;
+    for (struct heap *heap = domain_heaps(domain); heap; heap = heap->next)
+        all = later_of(all, statics_trim(heap));
+    for (struct shelf *shelf = shelf_first(&domain->slabs); shelf; shelf = shelf_next(shelf)) {
+        uint32_t opened = u32_load_seq_cst(&shelf->opened); /* P3: pairs with shelf_put */
+        for (struct shelf_place *place = shelf->places; place < shelf->places + opened; place++) {
+            all = later_of(all, place_trim(place));
+            if (u32_load_relaxed(&domain->is_removed))
+                return all;
+            rcu_catch_up();
+        }
+    }
+    return all;
+}

@@ -1,0 +1,41 @@
+/*
+ * value.c - layers that bind a key to a value. Key and value are fixed before
+ * the layer can be seen, so look-ups are plain loads up the tree.
+ */
+#include "tree/ctx.h"
+
+#include <errno.h>
+
+canopy_ctx *canopy_with_value(const canopy_ctx *parent, const canopy_key *key, void *value)
+{
+    if (!key) {
+        errno = EINVAL;
+        return NULL;
+    }
+    struct canopy_ctx *ctx = ctx_derive(parent, KIND_VALUE);
+    if (!ctx)
+        return NULL;
+    /* Whoever else sees the layer meanwhile walks through it, and looks at neither. */
+    word_store_relaxed(&ctx->slot0, (uintptr_t)key);
+    word_store_relaxed(&ctx->aux, (uintptr_t)value);
+    return ctx;
+}
+
+bool canopy_lookup(const canopy_ctx *ctx, const canopy_key *key, void **value)
+{
+    do {
+        if (ctx_kind(ctx) != KIND_VALUE || word_load_relaxed(&ctx->slot0) != (uintptr_t)key)
+            continue;
+        if (value)
+            *value = (void *)word_load_relaxed(&ctx->aux);
+        return true;
+    } while ((ctx = ctx_parent(ctx)) != NULL);
+    return false;
+}
+
+void *canopy_value(const canopy_ctx *ctx, const canopy_key *key)
+{
+    void *value = NULL;
+    canopy_lookup(ctx, key, &value);
+    return value;
+}
