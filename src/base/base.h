@@ -17,6 +17,7 @@
 
 #include "base/atomic.h"
 #include "base/sanitizer.h"
+#include "base/upward.h"
 #include <canopy/canopy.h>
 
 #define likely(x)     __builtin_expect(!!(x), 1)
@@ -195,9 +196,6 @@ static inline bool runner_is_self(uint64_t runner)
 {
     return runner == thread_self() || (runner == RUNNER_WORKER && thread_is_worker);
 }
-
-/* Wires the layers together on first use: 0 or an errno. In init.c. */
-int library_init(void);
 
 /* Advances with each fork in the child, so that what was inherited can be told. */
 extern atomic_u32 fork_generation;

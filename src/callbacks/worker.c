@@ -100,8 +100,7 @@ void worker_run(struct canopy_callback *records)
     wake();
 }
 
-/* For a context that dies on a thread where its value's destructor must not run. */
-static bool end_elsewhere(struct canopy_ctx *ctx)
+bool worker_end(struct canopy_ctx *ctx)
 {
     if (worker_start() != 0)
         return false;
@@ -113,7 +112,6 @@ static bool end_elsewhere(struct canopy_ctx *ctx)
 void worker_init(void)
 {
     run_list_open(&callbacks, RUNNER_WORKER);
-    ctx_hooks.end_elsewhere = end_elsewhere;
 }
 
 void worker_fork_child(void)

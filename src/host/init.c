@@ -89,12 +89,9 @@ static int initialise(void)
         return err;
     fence_init();
     ticks_init();
-    scavenge_init();
     pool_init();
     ctx_init();
-    merge_init();
     worker_init();
-    signals_init();
     u32_store_release(&initialised, 1);
     return 0;
 }

@@ -315,7 +315,7 @@ uintptr_t signals_give_back(const struct canopy_ctx *ctx)
     return end;
 }
 
-static void signals_end(const struct canopy_ctx *ctx)
+void signals_end(const struct canopy_ctx *ctx)
 {
     signals_give_back(ctx);
 }
@@ -384,7 +384,7 @@ canopy_ctx *canopy_with_signals(const canopy_ctx *parent, const int signals[], s
 static canopy_ctx *ended[SIGNALS + 1];
 static unsigned ended_count;
 
-static void poll(struct pass *pass)
+void signals_poll(struct pass *pass)
 {
     const canopy_cause *causes[SIGNALS + 1];
     uint64_t unheard = 0;
@@ -413,17 +413,10 @@ static void poll(struct pass *pass)
         cancel_tree(ended[i], state_word(causes[i], STATE_CANCELED), pass);
 }
 
-static void done(void)
+void signals_told(void)
 {
     while (ended_count > 0)
         canopy_release(ended[--ended_count]);
-}
-
-void signals_init(void)
-{
-    ctx_hooks.signals_end = signals_end;
-    clock_poll_signals = poll;
-    clock_signals_done = done;
 }
 
 void signals_fork_child(void)

@@ -19,8 +19,6 @@ extern pthread_mutex_t signals_lock;
  */
 uintptr_t signals_give_back(const struct canopy_ctx *ctx);
 
-void signals_init(void);
-
 /* Gives back what was inherited. While all signals are blocked. */
 void signals_fork_child(void);
 

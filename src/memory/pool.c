@@ -70,8 +70,6 @@ struct shelves clocked_domains;
 static struct shelf first_domains __attribute__((aligned(SHELF_BYTES)));
 
 __thread struct heap *tls_heap __attribute__((tls_model("initial-exec")));
-void (*pool_construct_ctx)(void *object);
-void (*pool_forget_ctx)(void *object);
 
 /* The thread's heaps in other domains than the default one, by the domain's id. */
 static __thread struct table *tls_heaps __attribute__((tls_model("initial-exec")));
@@ -275,7 +273,7 @@ static uint32_t take_fresh(struct pool *pool, struct slab *slab)
         object -= size;
         memset(object, 0, size);
         if (slab->class == CLASS_CTX)
-            pool_construct_ctx(object);
+            ctx_construct(object);
         magazine_push(&pool->loaded, object);
     }
     /* P2: pairs with the clock's look into a slab */
@@ -358,7 +356,7 @@ static void object_push(struct handoff_node *object)
     if (slab_is_inherited(slab))
         return;
     if (slab->class == CLASS_CTX)
-        pool_forget_ctx(object);
+        ctx_forget(object);
     handoff_push(&slab->heap->pools[slab->class].remote, object);
     if (++freed % FREED_FOR_OTHERS == 0)
         rcu_ask();

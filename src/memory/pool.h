@@ -254,11 +254,6 @@ static inline bool slab_is_inherited(const struct slab *slab)
 bool pool_refill(struct heap *heap, enum object_class class);
 void pool_overflow(struct heap *heap, enum object_class class);
 
-/* Makes zeroed memory a free context; set by the layer that knows how. */
-extern void (*pool_construct_ctx)(void *object);
-/* Makes a free context that goes to another heap forget what only this heap may use. */
-extern void (*pool_forget_ctx)(void *object);
-
 static inline struct handoff_node *magazine_top(const struct magazine *m)
 {
     return m->top;
@@ -375,7 +370,6 @@ void pool_empty(struct heap *heap, enum object_class class);
 bool pool_tidy(struct heap *heap, enum object_class class, bool *again);
 
 /* Called once by library_init, and in the child of a fork. */
-void scavenge_init(void);
 void pool_init(void);
 void pool_fork_child(void);
 

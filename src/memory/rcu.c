@@ -17,7 +17,7 @@
  *   take that follows the load of `retired` sees every push counted by then: W1 is
  *   a release, that load an acquire.
  *
- * Beside, the reclaimer tidies (rcu_tidy), where it was asked to:
+ * Beside, the reclaimer tidies (scavenge.c), where it was asked to:
  *   ask        T1: tidy_wanted = 1; as if something had been retired, W1 and W2
  *   reclaimer  T2: tidy_wanted = 0; tidy; T3: wait as W4; T4: load tidy_wanted
  *   W1 after T1 and W4 before T4: who wakes the reclaimer, or keeps it awake, has set what
@@ -48,6 +48,7 @@
 #include <sys/mman.h>
 
 #include "base/base.h"
+#include "memory/scavenge.h"
 
 /* Its read sections are inlined, but for ThreadSanitizer, which would judge what is in them. */
 #ifndef CANOPY_TSAN
@@ -287,7 +288,6 @@ static void reclaim_pass(void)
     passed_ns = clock_now_ns();
 }
 
-bool (*rcu_tidy)(void);
 static atomic_u32 tidy_wanted;
 
 /* Tidies where that was asked for and it is time; when it will be time again. */
@@ -297,7 +297,7 @@ static int64_t tidy_turn(int64_t due_ns)
         if (!time_is_up(due_ns))
             return due_ns;
         u32_exchange_seq_cst(&tidy_wanted, 0); /* T2 */
-        if (rcu_tidy())
+        if (scavenge())
             u32_store_relaxed(&tidy_wanted, 1);
     }
     return u32_load_relaxed(&tidy_wanted) ? clock_now_ns() + TIDY_NS : CANOPY_NEVER; /* T4 */

@@ -63,19 +63,16 @@ bool rcu_flush(int64_t until_ns);
 void rcu_wait(void);
 
 /*
- * What the reclaimer's thread does beside, set once by the layer that knows (scavenge.c),
- * where there may be something to do: about half a second after each rcu_ask that finds
- * it at rest, and after each turn that says true.
+ * Asks for scavenge(), on the reclaimer's thread: about half a second after each rcu_ask
+ * that finds it at rest, and after each turn of it that says true. Costs who asks a load, and where
+ * that thread is at rest a wake. Never fails.
  */
-extern bool (*rcu_tidy)(void);
-
-/* Costs who asks a load, and where that thread is at rest a wake. Never fails. */
 void rcu_ask(void);
 
 /* Whether that thread has been started. */
 bool rcu_is_at_work(void);
 
-/* Between the steps of rcu_tidy: what was retired meanwhile need not wait for its end. */
+/* Between the steps of scavenge: what was retired meanwhile need not wait for its end. */
 void rcu_catch_up(void);
 
 /* For the fork handlers. */

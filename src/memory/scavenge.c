@@ -12,8 +12,10 @@
  * Slabs without a use go through a grace period to their allocator; ours keeps their
  * pages for a while longer (region.c).
  */
+#include "memory/scavenge.h"
+
+#include "memory/pool.h"
 #include "memory/region.h"
-#include "tree/children.h"
 
 /* True: to be looked at again. */
 static bool tidy_heap(struct heap *heap)
@@ -51,8 +53,7 @@ static bool trim_domain(struct domain *domain, bool *later)
 
 #define LOOKS_AT_FULL_STRIPES 8
 
-/* A look at all heaps of all domains. True: to be taken again. */
-static bool scavenge(void)
+bool scavenge(void)
 {
     static unsigned looks;
     bool again = false, later = false;
@@ -66,9 +67,4 @@ static bool scavenge(void)
     if (looks == LOOKS_AT_FULL_STRIPES)
         looks = 0;
     return again || looks > 0;
-}
-
-void scavenge_init(void)
-{
-    rcu_tidy = scavenge;
 }

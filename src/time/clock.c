@@ -28,9 +28,6 @@ static atomic_i64 due_ns = {CANOPY_NEVER};
 static atomic_u32 kicks;
 atomic_u32 clock_started;
 
-void (*clock_poll_signals)(struct pass *pass);
-void (*clock_signals_done)(void);
-
 void clock_kick(void)
 {
     u32_fetch_add_seq_cst(&kicks, 1);
@@ -68,12 +65,10 @@ static void clock_main(void)
         struct pass pass;
         uint32_t seen = u32_load_acquire(&kicks);
         pass_init(&pass);
-        if (clock_poll_signals)
-            clock_poll_signals(&pass);
+        signals_poll(&pass);
         int64_t next_ns = expire_all(&pass);
         deliver(&pass, true);
-        if (clock_signals_done)
-            clock_signals_done();
+        signals_told();
         int64_t rested_ns = clock_now_ns() + PAUSE_NS;
         futex_wait(&kicks.value, seen, next_ns > rested_ns ? next_ns : rested_ns);
     }

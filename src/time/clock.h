@@ -10,10 +10,6 @@
 /* Has the clock's thread look again now; async-signal-safe. */
 void clock_kick(void);
 
-/* Called on the clock's thread whenever it wakes; gathers what signals end. Set by signals.c. */
-extern void (*clock_poll_signals)(struct pass *pass);
-extern void (*clock_signals_done)(void);
-
 void clock_fork_child(void);
 
 #endif

@@ -253,13 +253,6 @@ void children_free(struct canopy_ctx *parent);
 /* The same of one block that nobody can come to any more. */
 void block_retire(struct block *block);
 
-/*
- * Gives blocks back in which nothing is, of all parents in a domain that the caller holds;
- * on the scavenger's thread. What it leaves to another look: see trim.c.
- */
-enum trimmed { TRIM_IDLE, TRIM_LATER, TRIM_DONE };
-enum trimmed children_trim(struct domain *domain);
-
 void children_init(void);
 
 #endif

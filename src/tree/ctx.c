@@ -19,8 +19,7 @@
 #include <errno.h>
 
 #include "tree/extension.h"
-
-struct ctx_hooks ctx_hooks;
+#include "tree/merge.h"
 
 /* ------------------------------------------------------------------- statics */
 
@@ -46,14 +45,14 @@ const canopy_ctx *canopy_todo(void)
 
 /* ---------------------------------------------------------------- allocation */
 
-static void construct(void *memory)
+void ctx_construct(void *memory)
 {
     struct canopy_ctx *ctx = memory;
     i64_store_relaxed(&ctx->deadline, CANOPY_NEVER);
     word_store_relaxed(&ctx->link, SLOT_END);
 }
 
-static void forget(void *memory)
+void ctx_forget(void *memory)
 {
     struct canopy_ctx *ctx = memory;
     u64_store_relaxed(&ctx->refs, 0);
@@ -265,7 +264,7 @@ static void finish(struct canopy_ctx *ctx)
         struct extension *extension = aux_extension(aux);
         extension_close(extension);
         if (u64_load_relaxed(&extension->signals))
-            ctx_hooks.signals_end(ctx);
+            signals_end(ctx);
     }
 }
 
@@ -318,7 +317,7 @@ static void leave(struct handoff_node **dead)
         detach(ctx, dead);
     } else {
         limit_give(ctx_domain(ctx), 1);
-        ctx_hooks.merged_end(ctx, dead);
+        merged_end(ctx, dead);
     }
 }
 
@@ -345,7 +344,7 @@ static void end_all(struct handoff_node **dead)
     while (*dead) {
         struct canopy_ctx *ctx = node_ctx(*dead);
         struct handoff_node *next = handoff_next(*dead);
-        if (must_end_elsewhere(ctx) && ctx_hooks.end_elsewhere(ctx))
+        if (must_end_elsewhere(ctx) && worker_end(ctx))
             *dead = next;
         else
             end_first(dead);
@@ -488,7 +487,7 @@ static void reclaim(struct handoff_node *node)
     struct canopy_ctx *ctx = node_ctx(node);
     struct domain *domain = ctx_domain(ctx);
     if (ctx_kind(ctx) == KIND_MERGED)
-        ctx_hooks.merged_reclaim(ctx);
+        merged_reclaim(ctx);
     else
         ctx_free(ctx);
     domain_let_go(domain);
@@ -504,8 +503,6 @@ void ctx_retire(struct canopy_ctx *ctx)
 
 void ctx_init(void)
 {
-    pool_construct_ctx = construct;
-    pool_forget_ctx = forget;
     rcu_queue_register(&ctx_queue);
     children_init();
 }

@@ -177,18 +177,6 @@ static inline void release_handle(void *ctx)
 /* Gives a counted reference back; a context that dies of it joins `dead`, through ctx_node. */
 void count_drop(struct canopy_ctx *ctx, struct handoff_node **dead);
 
-/* What the layers above do at a context's last reference; set by init.c. */
-struct ctx_hooks {
-    /* Ends a merged context's inputs and retires it all. */
-    void (*merged_end)(struct canopy_ctx *ctx, struct handoff_node **dead);
-    void (*merged_reclaim)(struct canopy_ctx *ctx);
-    /* A context goes that still watches signals. */
-    void (*signals_end)(const struct canopy_ctx *ctx);
-    /* Sees that ctx_end_now runs on a thread that may run user code; false: it cannot. */
-    bool (*end_elsewhere)(struct canopy_ctx *ctx);
-};
-extern struct ctx_hooks ctx_hooks;
-
 /* The end of a context without references: runs what it has to run, frees or retires it. */
 void ctx_end_now(struct canopy_ctx *ctx);
 

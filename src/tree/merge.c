@@ -119,12 +119,12 @@ static void merged_free(struct canopy_ctx *merged, bool retired)
     }
 }
 
-static void merged_reclaim(struct canopy_ctx *merged)
+void merged_reclaim(struct canopy_ctx *merged)
 {
     merged_free(merged, true);
 }
 
-static void merged_end(struct canopy_ctx *merged, struct handoff_node **dead)
+void merged_end(struct canopy_ctx *merged, struct handoff_node **dead)
 {
     i64_store_relaxed(&merged->deadline, CANOPY_NEVER);
     struct canopy_ctx *first = ctx_parent(merged);
@@ -155,12 +155,6 @@ static void merged_end(struct canopy_ctx *merged, struct handoff_node **dead)
         merged_free(merged, false);
     }
     rcu_read_end();
-}
-
-void merge_init(void)
-{
-    ctx_hooks.merged_end = merged_end;
-    ctx_hooks.merged_reclaim = merged_reclaim;
 }
 
 /* -------------------------------------------------------------------- construct */

@@ -17,6 +17,12 @@ void ancestors_visit(struct canopy_ctx *ctx, void (*visit)(struct canopy_ctx *ct
 /* Held by fork around itself. */
 extern pthread_mutex_t merge_lock;
 
-void merge_init(void);
+/*
+ * A merged context's last reference: its inputs end, and what dies of that joins `dead`.
+ * Its memory goes now or, where somebody may look at it, by merged_reclaim after a grace
+ * period.
+ */
+void merged_end(struct canopy_ctx *merged, struct handoff_node **dead);
+void merged_reclaim(struct canopy_ctx *merged);
 
 #endif

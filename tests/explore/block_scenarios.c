@@ -3,9 +3,9 @@
  * blocks that they give back: see children.c. Promises 2, 7, 10 to 12.
  */
 #include "busy.h"
+#include "memory/scavenge.h"
 
 /* What the reclaimer's thread does when it was asked; see rcu.h. */
-extern bool (*rcu_tidy)(void);
 
 /* ------------------------------------------------------------ what is remembered */
 
@@ -124,7 +124,7 @@ static void empties_a_block(void)
 static void gives_a_block_back(void)
 {
     canopy_release(many[LAST]);
-    rcu_tidy();
+    scavenge();
 }
 
 static void end_many(void)

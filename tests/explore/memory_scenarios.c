@@ -4,9 +4,9 @@
  * Promises 11 and 12.
  */
 #include "explore.h"
+#include "memory/scavenge.h"
 
 /* What the reclaimer's thread does when it was asked; see rcu.h. */
-extern bool (*rcu_tidy)(void);
 
 static canopy_ctx *top, *made;
 
@@ -116,7 +116,7 @@ static void makes_children_again(void)
 static void gives_blocks_back(void)
 {
     releases_children(STAYING);
-    rcu_tidy();
+    scavenge();
 }
 
 static void releases_children_that_stay(void)

@@ -36,6 +36,8 @@ static inline size_t explore_class_bytes(enum object_class class)
 #define pool_put(heap, class, memory)                                                              \
     EXPLORE_IN_POOL(                                                                               \
         (pool_put(heap, class, explore_object_given(memory, EXPLORE_OBJECT(class))), (void *)0))
-#define pool_forget_ctx(object) EXPLORE_IN_POOL((pool_forget_ctx(object), (void *)0))
+#ifdef EXPLORE_CALLS_UP /* where it is called, not where it is defined */
+#define ctx_forget(object) EXPLORE_IN_POOL((ctx_forget(object), (void *)0))
+#endif
 
 #endif

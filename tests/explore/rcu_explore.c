@@ -111,9 +111,7 @@ bool rcu_flush(int64_t until_ns)
     return true;
 }
 
-/* Scenarios tidy where they want to. */
-bool (*rcu_tidy)(void);
-
+/* Scenarios scavenge where they want to. */
 void rcu_ask(void)
 {
 }

@@ -3,9 +3,9 @@
  * what the owner does with it: see pool.c and scavenge.c. Promises 11 and 12.
  */
 #include "explore.h"
+#include "memory/scavenge.h"
 
 /* What the reclaimer's thread does when it was asked; see rcu.h. */
-extern bool (*rcu_tidy)(void);
 
 /* What a thread takes out of its slabs at a time, and a magazine. */
 #define REFILL   32
@@ -29,7 +29,7 @@ static void releases_latest(unsigned n)
 
 static void tidies(void)
 {
-    rcu_tidy();
+    scavenge();
 }
 
 /* By a thread without a heap: one by one, to the heap that has them. */
@@ -44,7 +44,7 @@ static void end(void)
     canopy_release(made);
     while (from < to)
         canopy_release(many[from++]);
-    rcu_tidy();
+    scavenge();
     canopy_end(top);
     scenario_close();
 }
@@ -102,8 +102,8 @@ SCENARIO(tidying_beside_the_end_of_a_thread)
 
 static void tidies_twice(void)
 {
-    rcu_tidy();
-    rcu_tidy();
+    scavenge();
+    scavenge();
 }
 
 SCENARIO(tidying_beside_tidied_memory_taken_over)

@@ -3,13 +3,13 @@
  * see trim.c, and B1 to B5 in children.c. Promises 2, 7, 10 to 12.
  */
 #include "busy.h"
+#include "memory/scavenge.h"
 
 /* What the reclaimer's thread does when it was asked; see rcu.h. */
-extern bool (*rcu_tidy)(void);
 
 static void tidies(void)
 {
-    rcu_tidy();
+    scavenge();
 }
 
 static void end_many(unsigned from, unsigned n)
