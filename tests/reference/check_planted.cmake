@@ -12,6 +12,7 @@ canopy::planted: bare has no comment
 canopy::told: bare has no comment
 canopy::bare has no comment
 there is no canopy_planted_elsewhere
+there is no canopy_planted_nowhere
 ")
 if(NOT result EQUAL 1 OR NOT report STREQUAL expected)
   message(FATAL_ERROR "status ${result}, reported:\n${report}expected:\n${expected}")

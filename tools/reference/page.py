@@ -1,4 +1,4 @@
-"""The reference as one HTML page that needs nothing else."""
+"""The reference as an HTML page that needs nothing else."""
 import html
 import pathlib
 
@@ -15,10 +15,19 @@ def anchor(title):
     return title.replace(" ", "-").replace("/", "-")
 
 
+def html_page(title, main, contents):
+    return (f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+            f'<meta name="viewport" content="width=device-width">\n'
+            f"<title>{title}</title>\n"
+            f"<style>\n{STYLE.read_text(encoding='utf-8')}</style>\n</head>\n<body>\n"
+            f"<nav>\n{contents}</nav>\n<main>\n{main}</main>\n</body>\n</html>\n")
+
+
 class Page:
-    def __init__(self, headers, version):
+    def __init__(self, headers, version, guide=None):
         self.headers = headers
         self.version = version
+        self.guide = guide  # the file that it is in
         self.names = {name.name for header in headers for section in header.sections
                       for entry in section.entries for name in entry.names}
 
@@ -57,7 +66,7 @@ class Page:
         return out + (f"<dl>\n{members}</dl>\n" if members else "")
 
     def contents(self):
-        out = ""
+        out = f'<p><a href="{self.guide}"><b>Guide</b></a></p>\n' if self.guide else ""
         for header in self.headers:
             out += f'<a href="#{anchor(header.include)}"><b>{header.include}</b></a>\n'
             for section in header.sections:
@@ -67,7 +76,10 @@ class Page:
         return out
 
     def text(self):
-        main = ""
+        main = f"<h1>canopy {self.version}</h1>\n"
+        if self.guide:
+            main += (f'<p>What each call does. <a href="{self.guide}">The guide</a> says '
+                     "which to take.</p>\n")
         for header in self.headers:
             main += f'<h2 id="{anchor(header.include)}">{header.include}</h2>\n'
             main += self.body(header.opening)
@@ -76,9 +88,4 @@ class Page:
                 if section.introduction:
                     main += f'<div class="introduction">{self.body(section.introduction)}</div>\n'
                 main += "".join(self.entry(entry) for entry in section.entries)
-        return (f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-                f'<meta name="viewport" content="width=device-width">\n'
-                f"<title>canopy {self.version}: reference</title>\n"
-                f"<style>\n{STYLE.read_text(encoding='utf-8')}</style>\n</head>\n<body>\n"
-                f"<header><h1>canopy {self.version}</h1></header>\n"
-                f"<nav>\n{self.contents()}</nav>\n<main>\n{main}</main>\n</body>\n</html>\n")
+        return html_page(f"canopy {self.version}: reference", main, self.contents())
