@@ -68,7 +68,13 @@ typedef enum canopy_debug_kind {
      * `made` where the callback was added. The library leaves the record alone. A record
      * that was freed and still looks as before is not told.
      */
-    CANOPY_DEBUG_CALLBACK_FREED = 8
+    CANOPY_DEBUG_CALLBACK_FREED = 8,
+    /*
+     * Something that must hold in the library does not, and the text is what: memory of
+     * the library's was written to by somebody else, or it has a fault. No context and no
+     * place is named, and the call goes on as if it held. Since 1.1.
+     */
+    CANOPY_DEBUG_BROKEN = 9
 } canopy_debug_kind;
 
 /* Where in the program. */

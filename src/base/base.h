@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/atomic.h"
+#include "base/invariant.h"
 #include "base/sanitizer.h"
 #include "base/upward.h"
 #include <canopy/canopy.h>

@@ -46,4 +46,7 @@ void signals_end(const struct canopy_ctx *ctx);
 void signals_poll(struct pass *pass);
 void signals_told(void);
 
+/* By invariants (base/invariant.h), in a debug build: one does not hold. debug/report.c. */
+void invariant_broken(const char *what);
+
 #endif

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/upward.h"
 #include "debug/shadow.h"
 
 /*
@@ -94,4 +95,9 @@ void tell(canopy_debug_report report, const char *what)
     is_in_hook = true;
     fn(&report, (void *)word_load_relaxed(&hook_user));
     is_in_hook = false;
+}
+
+void invariant_broken(const char *what)
+{
+    tell((canopy_debug_report){.kind = CANOPY_DEBUG_BROKEN}, what);
 }

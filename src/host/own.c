@@ -95,6 +95,7 @@ static void __attribute__((noinline)) end_slowly(canopy_ctx *ctx)
 
 void canopy_end(canopy_ctx *ctx)
 {
+    invariant(!ctx || ctx_is_valid(ctx));
     if (likely(ctx != NULL) && unlikely(!ctx_release_leaf(ctx)))
         end_slowly(ctx);
 }

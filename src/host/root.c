@@ -80,6 +80,7 @@ int canopy_root_free(canopy_ctx *root)
         return -EBUSY;
     /* Nothing is left that could begin to use the domain; who still does is in a section. */
     domain_remove(domain);
+    invariant(domain_is_valid(domain));
     uintptr_t aux = word_load_acquire(&root->aux);
     if (aux & AUX_EXTENSION)
         extension_close(aux_extension(aux));

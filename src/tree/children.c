@@ -166,6 +166,8 @@
  */
 #include "tree/children.h"
 
+#include "tree/valid.h"
+
 #define LINE_SLOTS (CACHE_LINE / sizeof(atomic_word) - 1)
 
 /*
@@ -477,6 +479,8 @@ static bool stripe_claim(struct heap *heap, struct stripe *stripe, struct canopy
     stripe->hand_index = 1;
     if (++stripe->blocks % BLOCKS_ASKED == 0)
         rcu_ask();
+    /* A look at a ring for each time that it doubles. */
+    invariant((stripe->blocks & (stripe->blocks - 1)) != 0 || stripe_is_valid(stripe));
     stripe->claimed++;
     word_exchange_seq_cst(&after->link, (uintptr_t)block->slots | SLOT_LINK); /* S3 */
     block_follow(block, after);
@@ -746,6 +750,7 @@ void children_free_small(struct heap *heap, struct canopy_ctx *parent)
 static void stripe_free(struct stripe *stripe)
 {
     struct block *block = stripe->first;
+    invariant(stripe_is_valid(stripe));
     for (uint32_t i = 0, n = stripe->blocks; i < n; i++) {
         struct block *next = block->next;
         pool_free_any(block);

@@ -85,6 +85,7 @@ struct canopy_ctx *ctx_alloc(struct domain *domain, enum kind kind)
         errno = ENOMEM;
         return NULL;
     }
+    invariant(ctx_is_blank(ctx));
     ctx->parent = (uintptr_t)kind | domain_flags(domain);
     word_store_relaxed(&ctx->state, STATE_LIVE);
     word_store_relaxed(&ctx->slot, 0);
@@ -476,6 +477,7 @@ static __attribute__((noinline)) void release_slowly(struct canopy_ctx *ctx)
 void canopy_release(const canopy_ctx *view)
 {
     struct canopy_ctx *ctx = ctx_mutable(view);
+    invariant(!ctx || ctx_is_valid(ctx));
     if (unlikely(!ctx) || unlikely(!ctx_release_leaf(ctx)))
         release_slowly(ctx);
 }

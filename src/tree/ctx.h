@@ -5,6 +5,7 @@
 #define CANOPY_CTX_H
 
 #include "tree/cancel.h"
+#include "tree/valid.h"
 
 /*
  * A child of `parent`, registered, born done if the parent is; one handle. NULL
@@ -34,6 +35,7 @@ static inline void ctx_be_born(struct canopy_ctx *ctx, struct heap *heap, struct
                                enum kind kind)
 {
     struct busy *busy = children_busy(heap, ctx);
+    invariant(ctx_is_blank(ctx));
     if (unlikely(busy->parent == ctx))
         busy->parent = NULL; /* another of that address */
     ctx->parent = (uintptr_t)parent | (uintptr_t)kind | (parent->parent & PARENT_INHERITED);

@@ -32,6 +32,12 @@
 #define EXPLORE_LENIENT 0
 #endif
 
+/* What must hold (base/invariant.h) is looked at as the calling fiber sees it, between steps. */
+#define invariant(holds)                                                                           \
+    (explore_look_begin(), explore_look_end(holds) ? (void)0                                       \
+                                                   : explore_fail("%s:%d: does not hold: %s",      \
+                                                                  __FILE__, __LINE__, #holds))
+
 /* Inlined, so that a step is reported by the line that asked for it. */
 #define EXPLORE_INLINE static inline __attribute__((always_inline))
 

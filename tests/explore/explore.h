@@ -119,6 +119,9 @@ void explore_release(void *memory);
 void *explore_object_taken(void *memory, size_t bytes, bool is_context);
 void explore_pool_begin(void);
 void *explore_pool_end(void *object);
+/* Between the two a fiber's own view of memory is looked at, without a step. */
+void explore_look_begin(void);
+bool explore_look_end(bool holds);
 void *explore_object_given(void *memory, size_t bytes, bool is_context);
 
 #endif

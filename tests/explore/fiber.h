@@ -61,6 +61,7 @@ struct fiber {
     unsigned depth;    /* of read sections */
     bool is_daemon;    /* nobody waits for its end */
     bool started;
+    bool is_looking;   /* at what must hold: see invariant.h */
     bool in_pool_call; /* touches a free object on the pool's behalf */
     void (*body)(void);
     void (*run)(void); /* what a member of a team does after WAIT_START */

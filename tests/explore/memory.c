@@ -146,6 +146,17 @@ void *explore_pool_end(void *object)
     return object;
 }
 
+void explore_look_begin(void)
+{
+    fiber_current()->is_looking = true;
+}
+
+bool explore_look_end(bool holds)
+{
+    fiber_current()->is_looking = false;
+    return holds;
+}
+
 void memory_dead(const void *memory, size_t bytes)
 {
     place_freed(memory, bytes);

@@ -360,6 +360,8 @@ static void trace_step(unsigned access, const void *address, const void *site, b
 bool explore_point(unsigned access, const void *address, const void *site)
 {
     bool shared = false;
+    if (fiber_current()->is_looking)
+        return false;
     if (explorer->exploring) {
         step_count();
         explorer->changes += (access & ACCESS_WRITE) != 0;

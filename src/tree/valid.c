@@ -1,0 +1,142 @@
+/*
+ * valid.c - what holds of contexts, stripes and domains, as it is looked at in debug
+ * builds and by the explorer. No part of a release build.
+ */
+#include "tree/valid.h"
+
+#include "tree/ctx.h"
+#include "tree/extension.h"
+
+bool ctx_is_blank(const struct canopy_ctx *ctx)
+{
+    return word_load_relaxed(&ctx->slot0) == 0 && word_load_relaxed(&ctx->link) == SLOT_END &&
+           word_load_relaxed(&ctx->aux) == 0 && i64_load_relaxed(&ctx->deadline) == CANOPY_NEVER;
+}
+
+bool ctx_is_valid(const struct canopy_ctx *ctx)
+{
+    enum kind kind = ctx_kind(ctx);
+    if (kind == KIND_STATIC)
+        return true;
+    if (kind > KIND_STATIC || refs_handles(u64_load_relaxed(&ctx->refs)) == 0)
+        return false;
+    if (kind == KIND_ROOT)
+        return !ctx_parent(ctx);
+    return kind == KIND_MERGED ||
+           (ctx_parent(ctx) && slot_ctx(word_load_relaxed(ctx_slot(ctx))) == ctx);
+}
+
+bool stripe_is_valid(const struct stripe *stripe)
+{
+    const struct block *block = stripe->first;
+    bool has_hand = false;
+    for (uint32_t i = 0; i < stripe->blocks; i++, block = block->next) {
+        if (block->stripe != stripe || block_heap(block) != stripe->owner ||
+            (i > 0 && block == stripe->first))
+            return false;
+        has_hand |= block == stripe->hand;
+    }
+    return block == stripe->first && has_hand && stripe->hand_index <= BLOCK_SLOTS;
+}
+
+/* --------------------------------------------------------------------- domains */
+
+static uint64_t list_length(const struct handoff_node *node)
+{
+    uint64_t length = 0;
+    for (; node; node = handoff_next(node))
+        length++;
+    return length;
+}
+
+static const struct handoff_node *handoff_first(const struct handoff *handoff)
+{
+    return (const struct handoff_node *)word_load_relaxed(
+        (const atomic_word *)(const void *)&handoff->head);
+}
+
+static uint64_t never_used(const struct slab *slab)
+{
+    return (SLAB_ALLOCATED_BYTES - u32_load_relaxed(&slab->fresh_bytes)) /
+           (slab->class == CLASS_BLOCK ? BLOCK_BYTES : CACHE_LINE);
+}
+
+/* Every heap has a thread or is an orphan, and the count and the sum of threads are true. */
+static bool heaps_are_valid(const struct domain *domain)
+{
+    uint64_t owned = 0, owners = 0, heaps = 0, orphans = 0;
+    for (const struct heap *heap = domain->heaps; heap; heap = heap->next) {
+        heaps++;
+        owned += heap->owner != 0;
+        owners ^= heap->owner;
+    }
+    for (const struct heap *heap = domain->orphans; heap; heap = heap->next_orphan)
+        orphans++;
+    for (const struct heap *heap = domain->tidied; heap; heap = heap->next_orphan)
+        orphans++;
+    return owned == domain->owned_heaps && owners == domain->owners && heaps == owned + orphans;
+}
+
+/* What slabs say is in use. */
+static void add_used(const struct domain *domain, uint64_t used[CLASS_COUNT])
+{
+    for (const struct shelf *shelf = shelf_first(&domain->slabs); shelf; shelf = shelf_next(shelf))
+        for (unsigned i = 0; i < SHELF_PLACES; i++) {
+            const struct slab *slab = shelf_item(&shelf->places[i]);
+            if (slab)
+                used[slab->class] += slab->used;
+        }
+}
+
+/* What of it is free, at hand or never used, or was handed over. */
+static void take_free(const struct heap *heap, uint64_t used[CLASS_COUNT])
+{
+    for (unsigned class = 0; class < CLASS_COUNT; class ++) {
+        const struct pool *pool = &heap->pools[class];
+        used[class] -= list_length(pool->loaded.top) + list_length(pool->spare.top) +
+                       list_length(pool->pending) + list_length(handoff_first(&pool->remote));
+        if (pool->fresh)
+            used[class] -= never_used(pool->fresh);
+    }
+}
+
+/* Stripes: those in the heap's table, and of those whose parents are gone the others. */
+static void take_stripes(const struct heap *heap, uint64_t used[CLASS_COUNT])
+{
+    for (uint32_t i = 0; heap->stripes && i <= heap->stripes->mask; i++)
+        used[CLASS_LINE] -= heap->stripes->entries[i].value != NULL;
+    const struct handoff_node *node = handoff_first(&heap->gone_stripes);
+    for (; node; node = handoff_next(node)) {
+        const struct stripe *stripe =
+            (const struct stripe *)((const char *)node - offsetof(struct stripe, gone));
+        used[CLASS_LINE] -= table_find(heap->stripes, (uintptr_t)stripe->parent) != stripe;
+    }
+}
+
+/* The root's own: its line, its list, its extension. */
+static void take_root(struct canopy_ctx *root, uint64_t used[CLASS_COUNT])
+{
+    uintptr_t link = word_load_relaxed(&root->link);
+    used[CLASS_CTX]--;
+    used[CLASS_LINE] -= (word_load_relaxed(&root->aux) & AUX_EXTENSION) != 0;
+    for (const atomic_word *row = link_target(link); row; row = link_target(link)) {
+        bool is_block = slot_is_in_block(row);
+        used[is_block ? CLASS_BLOCK : CLASS_LINE]--;
+        link =
+            word_load_relaxed(is_block ? &block_of(row)->link : &row[CACHE_LINE / sizeof *row - 1]);
+    }
+}
+
+bool domain_is_valid(const struct domain *domain)
+{
+    uint64_t used[CLASS_COUNT] = {0};
+    if (domain->inherited_heaps) /* whatever it was in the middle of when the process forked */
+        return true;
+    add_used(domain, used);
+    for (const struct heap *heap = domain->heaps; heap; heap = heap->next) {
+        take_free(heap, used);
+        take_stripes(heap, used);
+    }
+    take_root(domain->root, used);
+    return heaps_are_valid(domain) && !used[CLASS_CTX] && !used[CLASS_LINE] && !used[CLASS_BLOCK];
+}
