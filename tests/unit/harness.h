@@ -52,6 +52,12 @@ struct test_case {
 
 void test_register(struct test_case *test);
 
+/* How many of them ctest knows in this program, which each of its sources is told. */
+extern unsigned tests_known;
+#ifdef UNIT_TEST_COUNT
+__attribute__((weak)) unsigned tests_known = UNIT_TEST_COUNT;
+#endif
+
 #define TEST(name)                                                                                 \
     static void name(void **state);                                                                \
     static struct test_case name##_case = {#name, name, NULL};                                     \
