@@ -31,7 +31,8 @@ bool inbox_post(struct inbox *inbox)
     if (!(seen & INBOX_ABANDONED) &&
         ((inbox_is_own(inbox) && seen != INBOX_ASLEEP) || inbox_is_inherited(inbox)))
         return true;
-    while (!u32_cas_acq_rel(&inbox->state, &seen, seen | INBOX_POSTED)) /* N1: with N2, N3, N5 */
+    while (
+        !u32_cas_acq_rel(&inbox->state, &seen, seen | INBOX_POSTED)) /* N1: with N2, N3, N4, N5 */
         continue;
     if (seen == INBOX_ASLEEP)
         eventfd_raise(inbox->fd);
@@ -58,7 +59,7 @@ bool inbox_awake(struct inbox *inbox)
 
 void inbox_sleep_on(struct inbox *inbox)
 {
-    u32_exchange_acq_rel(&inbox->state, INBOX_ASLEEP | INBOX_POSTED); /* N1, then N2 */
+    u32_exchange_acq_rel(&inbox->state, INBOX_ASLEEP | INBOX_POSTED); /* N2, then N1 */
     eventfd_raise(inbox->fd);
 }
 
@@ -98,12 +99,12 @@ struct handoff_node *inbox_abandon(struct inbox *inbox)
 
 void inbox_await(struct inbox *inbox)
 {
-    uint32_t seen = u32_load_acquire(&inbox->state); /* with N1 */
+    uint32_t seen = u32_load_acquire(&inbox->state); /* N3: in advance */
     while (!(seen & INBOX_POSTED)) {
         if (seen != INBOX_AWAITED &&
-            !u32_cas_acq_rel(&inbox->state, &seen, INBOX_AWAITED)) /* with N1, as N2 */
+            !u32_cas_acq_rel(&inbox->state, &seen, INBOX_AWAITED)) /* N2: with N1 */
             continue;
         futex_wait(&inbox->state.value, INBOX_AWAITED, CANOPY_NEVER);
-        seen = u32_load_acquire(&inbox->state);
+        seen = u32_load_acquire(&inbox->state); /* N3: in advance */
     }
 }

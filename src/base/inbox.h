@@ -20,11 +20,31 @@
  *      push is taken by N5 or by a post behind it, its own if by no other.
  *
  *   All five are read-modify-writes of one word, so they have an order, and each
- *   sees the one before; acq_rel is enough. A post before N2 keeps the owner from
- *   sleeping, one after it finds ASLEEP and writes the fd. N3 reads what N1 wrote,
- *   or something later: so what was pushed before is there to be taken. A deadline
- *   that another thread lowers is told by a post as well; the owner loads it before
- *   N2, so one lowered after that load is posted after N2, or makes it fail.
+ *   sees the one before; acq_rel is enough.
+ *
+ *   A deadline that another thread lowers (D2 in deadline.c) is told by a post as well, to
+ *   the loop that drives the domain:
+ *
+ *   N6 who lowers: D2, then load the domain's inbox; post to it.
+ *   N7 the loop's making: a compare-and-swap of that from NULL.
+ *   N8 the owner loads the bound, then N2: so one lowered after that load is posted after
+ *      N2, or makes it fail.
+ *   N9 the loop's end: the domain's inbox is NULL again.
+ *
+ * Ordering pairs:
+ *   N1/N2  a post before N2 keeps the owner from sleeping, one after it finds ASLEEP and
+ *         writes the fd. Without it the owner sleeps over a post.
+ *   N1/N3  N3 reads what N1 wrote, or something later: so what was pushed before is there to
+ *         be taken. Without it a callback waits for the next post.
+ *   N1/N4  N4 reads POSTED, or a post after it does not find ASLEEP. Without it the fd is
+ *         readable without anybody counting that it will be, and wakes the owner for ever.
+ *   N1/N5  what was pushed before N5 is there to be taken, and a post after it is told.
+ *         Without it a callback lies in an inbox into which nobody looks.
+ *   N7,N8/D2,N6  store-then-load, seq_cst: either N6 finds the loop, or N8 the lowered
+ *         bound. Without it the loop sleeps over a deadline.
+ *   N9/N9  who frees the root finds that the loop has let go of it, an acquire, and so
+ *         comes after all that the loop did there. Without it the domain is freed under the
+ *         loop.
  *
  *   The fd is written by the one post that moves ASLEEP to ASLEEP | POSTED, maybe
  *   only after the owner has woken for another reason, slept again, and been written
@@ -91,7 +111,7 @@ void inbox_gather(struct inbox *inbox);
 /* Adds to it; to be followed by a post. */
 static inline void inbox_push(struct inbox *inbox, struct handoff_node *node)
 {
-    uint32_t state = u32_load_acquire(&inbox->state); /* with N1; with N5, which is the owner's */
+    uint32_t state = u32_load_acquire(&inbox->state); /* N3, N5: in advance, or the owner's own */
     if (!inbox_is_own(inbox) || (state & INBOX_ABANDONED)) {
         handoff_push(&inbox->foreign, node);
         return;

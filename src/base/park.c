@@ -44,7 +44,7 @@ static struct bucket *enter(struct parked *record, uintptr_t key, atomic_u32 *wo
     record->next = bucket_first(bucket);
     if (record->next)
         record->next->previous = record;
-    word_exchange_seq_cst(&bucket->first, (uintptr_t)record); /* C6a */
+    word_exchange_seq_cst(&bucket->first, (uintptr_t)record); /* C6a: pairs with C6c */
     return bucket;
 }
 
@@ -76,7 +76,7 @@ void unpark(struct parked *record)
 static void flag_set(atomic_u64 *flags, uint64_t flag, bool set)
 {
     uint64_t word = u64_load_relaxed(flags);
-    while (!u64_cas_seq_cst(flags, &word, set ? word | flag : word & ~flag))
+    while (!u64_cas_seq_cst(flags, &word, set ? word | flag : word & ~flag)) /* S1: of WATCHED */
         continue;
 }
 
@@ -105,8 +105,7 @@ static unsigned tell(struct bucket *bucket, uintptr_t key, const void *asleep[WA
     pthread_mutex_lock(&bucket->lock);
     for (const struct parked *record = bucket_first(bucket); record && n < WAKES;
          record = record->next)
-        /* Acquire and release: who takes the 1 out sees why, also where another put it there. */
-        if (record->key == key && u32_exchange_acq_rel(record->word, 1) == 0)
+        if (record->key == key && u32_exchange_acq_rel(record->word, 1) == 0) /* PK1 */
             asleep[n++] = record->word;
     pthread_mutex_unlock(&bucket->lock);
     return n;
@@ -138,7 +137,7 @@ void park_wake(uintptr_t key)
 void park_sleep(atomic_u32 *word, int64_t until_ns)
 {
     futex_wait(&word->value, 0, until_ns);
-    u32_exchange_acq_rel(word, 0); /* pairs with tell */
+    u32_exchange_acq_rel(word, 0); /* PK1 */
 }
 
 void park_fork_child(void)

@@ -11,9 +11,15 @@
  *              load the state
  *   canceller  C1: the state, over WAITED; C6c: look into the bucket; under its lock
  *              store 1 into the words of those that wait for this context; then wake
- *   C6a before C6b and C1 before C6c are store-then-load, hence seq_cst: either C6c finds
- *   the record or C6b finds the context done. Without it a canceller that finds the
- *   bucket empty (and then takes no lock) could pass by a waiter that falls asleep.
+ *   Either C6c finds the record or C6b finds the context done (cancel.c has the pair).
+ *
+ *   A word that is told and the thread that sleeps on it: who tells exchanges it for 1 and
+ *   wakes if it was 0; who was asleep exchanges it for 0, and looks at what it waits for.
+ *
+ * Ordering pairs:
+ *   PK1/PK1  both exchanges are acquires and releases: who takes the 1 out sees why it was
+ *         put there, also where another had put one there before. Without it the waiter looks
+ *         too early, and sleeps on.
  *
  * A record leaves under the lock, so who holds that can touch what it finds; of the word
  * only the address is used afterwards, for the wake. A word that has been woken by what

@@ -88,8 +88,8 @@ static void let_go(struct holding holding, uintptr_t tags)
 static inline bool record_disarm(struct canopy_callback *record)
 {
     uintptr_t word = record_word(record), seen = word;
-    rcu_read_begin(); /* R3 */
-    if (u32_load_acquire(record_state(record)) != RECORD_ARMED) {
+    rcu_read_begin();
+    if (u32_load_acquire(record_state(record)) != RECORD_ARMED) { /* R3: pairs with R1 */
         rcu_read_end();
         return false;
     }
@@ -100,14 +100,14 @@ static inline bool record_disarm(struct canopy_callback *record)
     struct hint hint = where & SLOT_STRIPED ? children_hint(slot) : (struct hint){NULL, 0};
     bool out;
     do {
-        out = word_cas_acq_rel(slot, &seen, 0);
+        out = word_cas_acq_rel(slot, &seen, 0); /* R9, S7, S9 */
     } while (unlikely(!out) && (seen & ~SLOT_COUNTED) == word);
     if (likely(out))
         children_take_hint(hint, holding.scope, slot);
     rcu_read_end();
     if (unlikely(!out))
         return false;
-    u32_store_release(record_state(record), RECORD_IDLE);
+    u32_store_release(record_state(record), RECORD_IDLE); /* R7 */
     let_go(holding, seen & SLOT_COUNTED);
     return true;
 }
@@ -119,10 +119,10 @@ static void record_done(struct canopy_callback *record)
         futex_wake_all(&record->canopy_state);
 }
 
-/* R4: a few instructions of another thread, unless that is not running just now. */
+/* A few instructions of another thread, unless that is not running just now. */
 static void record_await_settled(struct canopy_callback *record)
 {
-    while (unlikely(!u32_load_acquire(record_settled(record))))
+    while (unlikely(!u32_load_acquire(record_settled(record)))) /* R4 */
         pause_ns(1000);
 }
 
@@ -137,7 +137,7 @@ void record_finish(struct canopy_callback *record)
     struct holding holding = record_holding(record);
     uintptr_t tags = 0;
     if (record_slot(record))
-        tags = word_exchange_acq_rel(record_slot(record), 0);
+        tags = word_exchange_acq_rel(record_slot(record), 0); /* S7, S9 */
     else
         holding.scope = NULL; /* its context was done when it was added: it holds a handle */
     /* Done also when the destructor of a value that dies of it ends this thread. */
@@ -369,7 +369,7 @@ static inline __attribute__((always_inline)) int arm_or_claim(struct canopy_call
         struct pass pass;
         pass_init(&pass);
         rcu_read_begin();
-        /* The slot is still ours to look at only if no claimer was faster: see R3. */
+        /* R3: the slot is still ours to look at only if no claimer was faster. */
         *ours = u32_load_acquire(record_state(record)) == RECORD_ARMED &&
                 record_claim(record_slot(record), record, &pass);
         rcu_read_end();
@@ -405,7 +405,7 @@ int canopy_after_func(const canopy_ctx *ctx, canopy_callback *record, void (*fn)
     if (!state_is_live(ctx_state(ctx))) {
         /* Whoever knows that it is done sees it run at once, also beside the canceller. */
         u64_store_relaxed(record_runner(record), thread_self());
-        u32_store_release(record_state(record), RECORD_CLAIMED);
+        u32_store_release(record_state(record), RECORD_CLAIMED); /* R1 */
         run(record, record_done);
         return 0;
     }
@@ -460,10 +460,10 @@ int canopy_after_func_async(const canopy_ctx *ctx, canopy_callback *record, void
 static struct canopy_ctx *record_scope(const struct canopy_callback *record, uintptr_t *state)
 {
     struct canopy_ctx *scope = ctx_mutable(record->canopy_ctx_);
-    *state = word_load_stale(&scope->state);
+    *state = word_load_stale(&scope->state); /* R5 */
     if ((*state & STATE_KIND_MASK) == STATE_FORWARD) {
         scope = (struct canopy_ctx *)(*state & ~STATE_BITS);
-        *state = word_load_stale(&scope->state);
+        *state = word_load_stale(&scope->state); /* R5 */
     }
     return scope;
 }
@@ -476,14 +476,15 @@ static bool armed_is_bound(struct canopy_callback *record)
 {
     bool is_bound = false;
     uint32_t armed = RECORD_ARMED;
-    rcu_read_begin(); /* R3 */
-    if (u32_load_acquire(record_state(record)) == RECORD_ARMED) {
+    rcu_read_begin();
+    if (u32_load_acquire(record_state(record)) == RECORD_ARMED) { /* R3: pairs with R1 */
         uintptr_t state;
-        const struct canopy_ctx *scope = record_scope(record, &state); /* R5 */
+        const struct canopy_ctx *scope = record_scope(record, &state); /* R5: pairs with C1 */
         is_bound = !state_is_live(state) && !scope_is_inherited(scope);
     }
     rcu_read_end();
-    return is_bound || !u32_cas_acq_rel(record_state(record), &armed, RECORD_ARMED); /* R5 */
+    return is_bound ||
+           !u32_cas_acq_rel(record_state(record), &armed, RECORD_ARMED); /* R5: with R1 */
 }
 
 /* Whether a record that has not begun to run is another process's. */
@@ -491,8 +492,8 @@ static bool record_is_inherited(struct canopy_callback *record)
 {
     if (likely(!u32_load_relaxed(&fork_generation)))
         return false;
-    rcu_read_begin(); /* R3: so long it keeps its context */
-    uint32_t phase = record_phase(record);
+    rcu_read_begin();                      /* so long it keeps its context */
+    uint32_t phase = record_phase(record); /* R3, as in record_disarm */
     bool waits =
         phase == RECORD_ARMED ||
         (phase == RECORD_CLAIMED && !runner_has_begun(u64_load_relaxed(record_runner(record))));
@@ -545,7 +546,7 @@ int canopy_callback_join(canopy_callback *record)
         return -EINVAL;
     atomic_u32 *state = record_state(record);
     for (;;) {
-        uint32_t word = u32_load_acquire(state); /* pairs with R1, R2 */
+        uint32_t word = u32_load_acquire(state); /* R0: pairs with R1, R2 */
         uint32_t phase = word & RECORD_PHASE;
         if (phase == RECORD_ARMED && armed_is_bound(record)) {
             record_pause();
@@ -569,7 +570,8 @@ int canopy_callback_join(canopy_callback *record)
             if (runner_is_self(runner))
                 return -EDEADLK;
         }
-        if (!(word & RECORD_AWAITED) && !u32_cas_acq_rel(state, &word, word | RECORD_AWAITED))
+        if (!(word & RECORD_AWAITED) &&
+            !u32_cas_acq_rel(state, &word, word | RECORD_AWAITED)) /* R0 */
             continue;
         futex_wait(&record->canopy_state, word | RECORD_AWAITED, CANOPY_NEVER);
     }

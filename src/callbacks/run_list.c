@@ -20,15 +20,15 @@ static struct lock *lock_take(const struct run_list *list)
 {
     struct lock *lock = &locks[(uintptr_t)list / CACHE_LINE % LOCKS];
     uint32_t seen = FREE;
-    if (unlikely(!u32_cas_acq_rel(&lock->word, &seen, HELD))) /* acquire: with lock_give */
-        while (u32_exchange_acq_rel(&lock->word, CONTENDED) != FREE)
+    if (unlikely(!u32_cas_acq_rel(&lock->word, &seen, HELD)))        /* R8 */
+        while (u32_exchange_acq_rel(&lock->word, CONTENDED) != FREE) /* R8 */
             futex_wait(&lock->word.value, CONTENDED, CANOPY_NEVER);
     return lock;
 }
 
 static void lock_give(struct lock *lock)
 {
-    if (unlikely(u32_exchange_acq_rel(&lock->word, FREE) == CONTENDED)) /* with lock_take */
+    if (unlikely(u32_exchange_acq_rel(&lock->word, FREE) == CONTENDED)) /* R8 */
         futex_wake_all(&lock->word);
 }
 

@@ -2,9 +2,13 @@
  * worker.c - the library's worker: a list of callbacks, a hand-over stack of contexts,
  * and a thread.
  *
- * K1: add, then advance the word and wake; K2: read the word, look, sleep while
- * the word is what was read. The advance is a read-modify-write after what was added,
- * so the worker either sees that or does not sleep.
+ * Ordering pairs:
+ *   J1/J2  J1: add, then advance the word and wake; J2: read the word, look, sleep while the
+ *         word is what was read. The advance is a read-modify-write after what was added, so
+ *         the worker either sees that or does not sleep. Without it a callback waits for
+ *         the next one.
+ *   J3/J3  `started` is set by a release, once the thread is made. Without it what the thread
+ *         was given is nobody's.
  */
 #include "callbacks/worker.h"
 
@@ -41,7 +45,7 @@ static void work(void *unused)
 {
     pthread_cleanup_push(work, unused);
     for (;;) {
-        uint32_t seen = u32_load_acquire(&advance); /* K2 */
+        uint32_t seen = u32_load_acquire(&advance); /* J2 */
         struct canopy_callback *record = run_list_pop(&callbacks);
         struct canopy_ctx *ending = record ? NULL : next_ending();
         if (record)
@@ -67,13 +71,13 @@ int worker_start_locked(void)
         return 0;
     int err = thread_start(&role);
     if (!err)
-        u32_store_release(&started, 1); /* pairs with worker_is_started */
+        u32_store_release(&started, 1); /* J3 */
     return err;
 }
 
 bool worker_is_started(void)
 {
-    return u32_load_acquire(&started);
+    return u32_load_acquire(&started); /* J3 */
 }
 
 int worker_start(void)
@@ -90,7 +94,7 @@ int worker_start(void)
 
 static void wake(void)
 {
-    u32_fetch_add_acq_rel(&advance, 1); /* K1 */
+    u32_fetch_add_acq_rel(&advance, 1); /* J1 */
     futex_wake_all(&advance);
 }
 

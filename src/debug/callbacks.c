@@ -380,7 +380,7 @@ int canopy_loop_tell_time(canopy_loop *loop, int64_t now_ns)
 /* A callback that has run has no note: its loop was abandoned, and let go of it without a call. */
 static void end_if_left(canopy_loop_callback *record)
 {
-    uint32_t state = u32_load_acquire(record_state(&record->canopy_record)); /* with R2 */
+    uint32_t state = u32_load_acquire(record_state(&record->canopy_record)); /* R0: pairs with R2 */
     struct note *note = (state & RECORD_PHASE) == RECORD_DONE ? note_of(record) : NULL;
     if (note)
         note_end(note);

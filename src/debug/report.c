@@ -12,6 +12,10 @@
 /*
  * The hook. Its two words are set one after the other, `fn` last; no hook is changed
  * while others use canopy, so they belong together.
+ *
+ * Ordering pairs:
+ *   DH1/DH1  `fn` is stored by a release, after `user`, and loaded by an acquire, before it.
+ *         Without it the hook is called with what is not its own.
  */
 static atomic_word hook_fn, hook_user;
 
@@ -21,7 +25,7 @@ static __thread bool is_in_hook;
 int canopy_debug_set_hook(canopy_debug_fn fn, void *user)
 {
     word_store_relaxed(&hook_user, (uintptr_t)user);
-    word_store_release(&hook_fn, (uintptr_t)fn); /* pairs with tell */
+    word_store_release(&hook_fn, (uintptr_t)fn); /* DH1 */
     return 0;
 }
 
@@ -81,7 +85,7 @@ static void append_place(struct text *text, const char *before, const canopy_deb
 
 void tell(canopy_debug_report report, const char *what)
 {
-    canopy_debug_fn fn = (canopy_debug_fn)word_load_acquire(&hook_fn);
+    canopy_debug_fn fn = (canopy_debug_fn)word_load_acquire(&hook_fn); /* DH1 */
     if (!fn || is_in_hook)
         return;
     struct text text = {0};

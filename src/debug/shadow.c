@@ -68,7 +68,7 @@ static bool is_shadow(const struct shadow *shadow)
 {
     if (!shadow || (uintptr_t)shadow % _Alignof(struct shadow) != 0)
         return false;
-    uint32_t state = u32_load_acquire(&shadow->state);
+    uint32_t state = u32_load_acquire(&shadow->state); /* DS1 */
     return state == SHADOW_LIVE || state == SHADOW_DEAD;
 }
 
@@ -96,7 +96,7 @@ canopy_ctx *shadow_observed(const canopy_ctx *ctx, canopy_debug_place here)
         tell_of_stranger(ctx, here);
         return NULL;
     }
-    if (u32_load_acquire(&shadow->state) == SHADOW_LIVE)
+    if (u32_load_acquire(&shadow->state) == SHADOW_LIVE) /* DS1 */
         return shadow->core;
     tell_of(CANOPY_DEBUG_USE_AFTER_RELEASE, shadow, here, "was released and is gone");
     return NULL;
@@ -119,7 +119,7 @@ static void bury(struct shadow *shadow)
 
 static void is_dead(struct shadow *shadow, canopy_debug_place released)
 {
-    u32_store_release(&shadow->state, SHADOW_DEAD);
+    u32_store_release(&shadow->state, SHADOW_DEAD); /* DS1 */
     shadow->released = released;
     if (shadow->previous)
         shadow->previous->next = shadow->next;
@@ -241,12 +241,12 @@ canopy_ctx *shadow_born(struct shadow *shadow, canopy_ctx *core)
         if (living)
             living->previous = shadow;
         living = shadow;
-        u32_store_release(&shadow->state, SHADOW_LIVE);
+        u32_store_release(&shadow->state, SHADOW_LIVE); /* DS1 */
     } else {
         struct shadow *dying = NULL;
         let_go_of_parents(shadow, &dying);
         die(dying, shadow->made);
-        u32_store_release(&shadow->state, SHADOW_DEAD);
+        u32_store_release(&shadow->state, SHADOW_DEAD); /* DS1 */
         bury(shadow);
     }
     pthread_mutex_unlock(&shadow_lock);
@@ -273,6 +273,7 @@ canopy_ctx *shadow_release(const canopy_ctx *ctx, canopy_debug_place here)
         return NULL;
     }
     pthread_mutex_lock(&shadow_lock);
+    /* DS1, in its order with others who release by the lock. */
     bool is_held = u32_load_acquire(&shadow->state) == SHADOW_LIVE && shadow->handles > 0;
     canopy_ctx *core = is_held ? shadow->core : NULL;
     /* A root's own handle is canopy_root_free's; background and todo have one that stays. */

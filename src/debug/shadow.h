@@ -12,10 +12,13 @@
  * dead when nothing does. Dead ones stay as they are until very many more have died,
  * and are then used again; their memory never goes back.
  *
- * `state` is stored last at the birth and first at the death, as a release, and loaded
- * as an acquire by all that look at a shadow: who is handed one sees all of it. All
- * else that changes is under shadow_lock, which is never held around a call of the
- * library's or of the program's.
+ * All that changes but `state` is under shadow_lock, which is never held around a call of
+ * the library's or of the program's.
+ *
+ * Ordering pairs:
+ *   DS1/DS1  `state` is stored last at the birth and first at the death, as a release, and
+ *         loaded as an acquire by all that look at a shadow: who is handed one sees all of
+ *         it. Without it the library is called with a context that is no more, or not yet.
  */
 #ifndef CANOPY_SHADOW_H
 #define CANOPY_SHADOW_H

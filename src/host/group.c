@@ -6,12 +6,20 @@
  * threads, and when wait returns they are gone, what they run as they end included.
  *
  * The cause that a failure makes lives in the extension of the group's context, so for as
- * long as anything that reports it. G1: the first failure wins a compare-and-swap of
- * `failed`, then fills the cause, which its cancel publishes. G2: a member puts itself on
- * `left`, then advances `news`, and so does who has joined one; who wants to sleep has
- * read `news` before he looked at both. The join comes after all that a member does, so
- * it may touch the group to its end. G3: of those who wait the first tags the pointer to
- * the group's state; nobody else goes by that pointer again, but for members.
+ * long as anything that reports it. The join comes after all that a member does, so it may
+ * touch the group to its end.
+ *
+ * Ordering pairs:
+ *   M1/M1  the first failure wins a compare-and-swap of `failed`, then fills the cause, which
+ *         its cancel publishes; its result is the wait's, by way of the join. Without it two
+ *         failures write one cause.
+ *   M2/M2a  a member puts itself on `left`, then advances `news`; who has joined one counts it
+ *         out, then advances `news` as well; who wants to sleep has read `news` (M2a) before
+ *         he looked at both. Without it he sleeps over the last one.
+ *   M3/M3  of those who wait the first tags the pointer to the group's state; nobody else
+ *         goes by that pointer again, but for members. Without it two free one state.
+ *   M4/M4  who counts a thread out has joined it, a release, and who finds none left loads
+ *         that by an acquire. Without it the state is freed under who has joined the last.
  */
 #include "host/group.h"
 
@@ -90,7 +98,7 @@ const canopy_ctx *canopy_group_ctx(const canopy_group *group)
 
 static void tell_news(struct group_state *state)
 {
-    u32_fetch_add_acq_rel(&state->news, 1); /* G2 */
+    u32_fetch_add_acq_rel(&state->news, 1); /* M2 */
     futex_wake_all(&state->news);
 }
 
@@ -99,7 +107,7 @@ static void member_leave(void *arg)
     struct member *member = arg;
     struct group_state *group = member->group;
     member->has_left = true;
-    handoff_push(&group->left, &member->node); /* G2 */
+    handoff_push(&group->left, &member->node); /* M2 */
     tell_news(group);
 }
 
@@ -110,7 +118,7 @@ static void member_end(void *arg)
     uint32_t none = 0;
     /* It leaves also when a callback of the cancel ends this thread. */
     pthread_cleanup_push(member_leave, member);
-    if (member->result != 0 && u32_cas_acq_rel(&group->failed, &none, 1)) { /* G1 */
+    if (member->result != 0 && u32_cas_acq_rel(&group->failed, &none, 1)) { /* M1 */
         group->result = member->result;
         *group->cause = (canopy_cause){.code = member->result, .text = "group member failed"};
         canopy_cancel_cause(group->ctx, member->cause ? member->cause : group->cause);
@@ -145,7 +153,7 @@ int canopy_group_fail(const canopy_cause *cause)
  */
 static bool join_those_who_left(struct group_state *state, bool waits)
 {
-    struct handoff_node *node = handoff_take_all(&state->left); /* G2 */
+    struct handoff_node *node = handoff_take_all(&state->left); /* M2a: after the caller's */
     bool any = false;
     int cancelable = cancellation_hold();
     while (node) {
@@ -158,7 +166,7 @@ static bool join_those_who_left(struct group_state *state, bool waits)
         if (waits)
             pthread_join(member->thread, NULL);
         free(member);
-        u32_fetch_add_acq_rel(&state->threads, (uint32_t)-1);
+        u32_fetch_add_acq_rel(&state->threads, (uint32_t)-1); /* M4, M2 */
         tell_news(state);
         any = true;
     }
@@ -177,12 +185,12 @@ static int take_room(struct group_state *state, enum when_full when_full)
     /* Without a limit nobody else would before the wait. */
     join_those_who_left(state, false);
     for (;;) {
-        uint32_t news = u32_load_acquire(&state->news); /* G2 */
-        uint32_t threads = u32_load_acquire(&state->threads);
+        uint32_t news = u32_load_acquire(&state->news);       /* M2a */
+        uint32_t threads = u32_load_acquire(&state->threads); /* M2a */
         if (when_full == WAIT_WHILE_LIVE && canopy_done(state->ctx))
             return canopy_err(state->ctx);
         if (!state->limit || threads < state->limit) {
-            if (u32_cas_acq_rel(&state->threads, &threads, threads + 1))
+            if (u32_cas_acq_rel(&state->threads, &threads, threads + 1)) /* a count */
                 return 0;
         } else if (when_full == REFUSE) {
             return -EBUSY;
@@ -212,7 +220,7 @@ static int take_room_while_live(struct group_state *state)
 static int go(canopy_group *group, int (*fn)(const canopy_ctx *ctx, void *arg), void *arg,
               enum when_full when_full)
 {
-    uintptr_t word = group ? word_load_acquire(state_field(group)) : 0;
+    uintptr_t word = group ? word_load_acquire(state_field(group)) : 0; /* M3 */
     if (!word || !fn)
         return -EINVAL;
     struct group_state *state = (struct group_state *)(word & ~STATE_AWAITED);
@@ -233,7 +241,7 @@ static int go(canopy_group *group, int (*fn)(const canopy_ctx *ctx, void *arg), 
     if (pthread_create(&thread, NULL, member_main, member) == 0)
         return 0; /* by now it may have ended, and the group with it */
     free(member);
-    u32_fetch_add_acq_rel(&state->threads, (uint32_t)-1);
+    u32_fetch_add_acq_rel(&state->threads, (uint32_t)-1); /* M4, M2 */
     tell_news(state);
     return -EAGAIN;
 }
@@ -261,7 +269,7 @@ int group_wait(canopy_group *group, bool *has_ended)
     *has_ended = false;
     if (!group)
         return -EINVAL;
-    uintptr_t word = word_load_acquire(state_field(group));
+    uintptr_t word = word_load_acquire(state_field(group)); /* M3 */
     do {
         if (!word)
             return -EINVAL;
@@ -269,21 +277,21 @@ int group_wait(canopy_group *group, bool *has_ended)
             return -EDEADLK;
         if (word & STATE_AWAITED)
             return -EBUSY;
-    } while (!word_cas_acq_rel(state_field(group), &word, word | STATE_AWAITED)); /* G3 */
+    } while (!word_cas_acq_rel(state_field(group), &word, word | STATE_AWAITED)); /* M3 */
     struct group_state *state = (struct group_state *)word;
     for (;;) {
-        uint32_t news = u32_load_acquire(&state->news); /* G2 */
-        if (u32_load_acquire(&state->threads) == 0)
+        uint32_t news = u32_load_acquire(&state->news); /* M2a */
+        if (u32_load_acquire(&state->threads) == 0)     /* M4, M2a */
             break;
         if (!join_those_who_left(state, true))
             futex_wait(&state->news.value, news, CANOPY_NEVER);
     }
-    int result = u32_load_acquire(&state->failed) ? state->result : 0;
+    int result = u32_load_acquire(&state->failed) ? state->result : 0; /* M1 */
     canopy_ctx *ctx = state->ctx;
     *has_ended = true;
     word_store_relaxed(ctx_field(group), 0);
-    word_store_release(state_field(group), 0);
-    free(state); /* first, since a callback may end this thread */
+    word_store_release(state_field(group), 0); /* M3 */
+    free(state);                               /* first, since a callback may end this thread */
     canopy_end(ctx);
     return result;
 }

@@ -5,6 +5,10 @@
  * around the fork, so they are free afterwards; threads of the library are gone,
  * and start again when needed; inherited memory is told by its generation and
  * never armed, written to an fd, or reused.
+ *
+ * Ordering pairs:
+ *   IN1/IN1  `initialised` is set by a release, and loaded by an acquire where no lock is
+ *         taken. Without it a thread works with layers that are not wired yet.
  */
 #include <stdlib.h>
 
@@ -92,13 +96,13 @@ static int initialise(void)
     pool_init();
     ctx_init();
     worker_init();
-    u32_store_release(&initialised, 1);
+    u32_store_release(&initialised, 1); /* IN1 */
     return 0;
 }
 
 int library_init(void)
 {
-    if (likely(u32_load_acquire(&initialised)))
+    if (likely(u32_load_acquire(&initialised))) /* IN1 */
         return 0;
     int cancelable = cancellation_hold(); /* files are read */
     pthread_mutex_lock(&library_lock);

@@ -11,6 +11,11 @@
  *
  * An armed or waiting record keeps its loop open. They are counted in two halves,
  * one the owner's and plain, one for everybody else.
+ *
+ * Ordering pairs:
+ *   U1/U2  who takes a record off the count on another thread has done with the loop, a
+ *         release; who closes it loads the count by an acquire. Without it the loop is freed
+ *         under who has just stopped a callback of its.
  */
 #include <canopy/loop.h>
 
@@ -65,7 +70,7 @@ static void count(struct canopy_loop_state *loop, int64_t change)
     if (inbox_is_own(&loop->inbox))
         loop->bound += change;
     else
-        i64_fetch_add_acq_rel(&loop->bound_abroad, change); /* with canopy_loop_close */
+        i64_fetch_add_acq_rel(&loop->bound_abroad, change); /* U1: pairs with U2 */
 }
 
 /* ----------------------------------------------------------------- what is to run */
@@ -142,7 +147,7 @@ int canopy_loop_init(canopy_loop *loop, canopy_ctx *root)
     int err = inbox_init(&state->inbox);
     if (!err && domain) {
         uintptr_t none = 0;
-        /* seq_cst before its loads of the bound: pairs with host_hasten. */
+        /* N7: before the bound is first loaded; pairs with N6. */
         if (!word_cas_seq_cst(&domain->inbox, &none, (uintptr_t)&state->inbox)) {
             inbox_close(&state->inbox);
             err = -EBUSY;
@@ -182,14 +187,14 @@ static void loop_leave(canopy_loop *loop)
 {
     struct canopy_loop_state *state = loop->canopy_state;
     if (state->root)
-        word_store_release(&ctx_domain(state->root)->inbox, 0); /* with canopy_root_free */
+        word_store_release(&ctx_domain(state->root)->inbox, 0); /* N9 */
     struct handoff_node *left = inbox_is_inherited(&state->inbox) ? NULL : drain(state);
     if (state->turn)
         state->turn->loop = NULL;
     loop->canopy_state = NULL;
     rcu_wait(); /* for who has handed its last record over, or lowered a bound, and still posts */
     inbox_close(&state->inbox);
-    if (state->bound + i64_load_acquire(&state->bound_abroad) != 0) /* with count */
+    if (state->bound + i64_load_acquire(&state->bound_abroad) != 0) /* U2 */
         handoff_push(&kept, &state->kept);
     else
         default_domain.release(default_domain.user, state, CACHE_LINE, sizeof *state);
@@ -205,7 +210,7 @@ int canopy_loop_close(canopy_loop *loop)
     if (!inbox_is_inherited(&state->inbox)) {
         if (!inbox_is_own(&state->inbox))
             return -EPERM;
-        if (state->bound + i64_load_acquire(&state->bound_abroad) != 0) /* with count */
+        if (state->bound + i64_load_acquire(&state->bound_abroad) != 0) /* U2 */
             return -EBUSY;
     }
     loop_leave(loop);
@@ -237,7 +242,7 @@ int64_t canopy_loop_timeout_ns(canopy_loop *loop, int64_t now_ns)
     int err = loop_enter(loop, &state);
     if (err)
         return err;
-    /* Before N2: see inbox.h. */
+    /* N8: before N2. */
     int64_t due_ns =
         state->root ? i64_load_seq_cst(&ctx_domain(state->root)->place->due_ns) : CANOPY_NEVER;
     if (state->ready_count || due_ns <= now_ns || !inbox_sleep(&state->inbox))

@@ -73,15 +73,15 @@ int canopy_root_free(canopy_ctx *root)
     if (!root || ctx_kind(root) != KIND_ROOT)
         return -EINVAL;
     struct domain *domain = ctx_domain(root);
-    if (word_load_acquire(&domain->inbox)) /* with canopy_loop_close: nobody posts to it */
+    if (word_load_acquire(&domain->inbox)) /* N9: nobody posts to it */
         return -EBUSY;
-    uint64_t refs = u64_load_acquire(&root->refs); /* pairs with the drops in ctx.c */
+    uint64_t refs = u64_load_acquire(&root->refs); /* S6: pairs with S5 */
     if (refs_handles(refs) != 1 || (refs & REFS_COUNTED) || !children_empty(root))
         return -EBUSY;
     /* Nothing is left that could begin to use the domain; who still does is in a section. */
     domain_remove(domain);
     invariant(domain_is_valid(domain));
-    uintptr_t aux = word_load_acquire(&root->aux);
+    uintptr_t aux = word_load_acquire(&root->aux); /* Q2 */
     if (aux & AUX_EXTENSION)
         extension_close(aux_extension(aux));
     domain_free_memory(domain);
@@ -92,7 +92,7 @@ int canopy_root_free(canopy_ctx *root)
 bool host_advance(struct domain *domain, int64_t now_ns, int64_t until_ns)
 {
     struct pass pass;
-    if (i64_load_seq_cst(&domain->place->due_ns) > now_ns)
+    if (i64_load_seq_cst(&domain->place->due_ns) > now_ns) /* D4, at the top */
         return false;
     struct limit limit = {until_ns == CANOPY_NEVER ? UINT_MAX : TURN_LINES, until_ns};
     pass_init(&pass);

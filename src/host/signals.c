@@ -18,14 +18,22 @@
  *             cancels the context does so with the signal's cause
  * `moment` counts watches and takes, so that a context can tell which came first.
  *
- * Y1: the handler sets the bit, then kicks; the clock has read its word before it
- * takes the bits (clock.c), so it does not sleep over one.
- * Y2: what was there before is written under the lock and read by a handler at any time,
- * on whatever thread: `version` is odd while it changes, and another one afterwards. Who
- * reads it then does not wait (he may have interrupted the writer): a context that begins
- * to watch makes that change, so the signal is noted for it.
- * Y3: the end that a signal makes is stored before `signals` is cleared, so who cancels
- * beside another and has nothing left to give back ends the context in the same way.
+ * Who reads what was there before while it changes does not wait (he may have interrupted
+ * the writer): a context that begins to watch makes that change, so the signal is noted for
+ * it.
+ *
+ * Ordering pairs:
+ *   Y1/Y1  the handler sets the bit, then kicks (Z1); the clock has read its word before it
+ *         takes the bits (Z2). Without it the clock sleeps over a signal.
+ *   Y2/Y2  what was there before is written under the lock and read by a handler at any
+ *         time, on whatever thread: `version` is odd while it changes, and another one
+ *         afterwards; all seq_cst. Without it a signal goes to half of one handler and half
+ *         of another.
+ *   Y3/Y3  the end that a signal makes is stored before `signals` is cleared, a release; so
+ *         who cancels beside another and has nothing left to give back ends the context in
+ *         the same way. Without it that one's cause is another.
+ *   Y4/Y4  a watcher is counted before our handler is installed, which the handler loads.
+ *         Without it the handler passes on what a context watches.
  */
 #include "host/signals.h"
 
@@ -71,7 +79,7 @@ static uint64_t signal_bit(int number)
 
 static bool arrived_has(int number)
 {
-    return u64_load_acquire(&arrived) & signal_bit(number);
+    return u64_load_acquire(&arrived) & signal_bit(number); /* Y1 */
 }
 
 /* Takes the bit back: whether it was set. */
@@ -79,7 +87,7 @@ static bool arrived_take(int number)
 {
     uint64_t bits = u64_load_relaxed(&arrived);
     while ((bits & signal_bit(number)) &&
-           !u64_cas_acq_rel(&arrived, &bits, bits & ~signal_bit(number)))
+           !u64_cas_acq_rel(&arrived, &bits, bits & ~signal_bit(number))) /* Y1 */
         ;
     return bits & signal_bit(number);
 }
@@ -126,16 +134,16 @@ static void call(const struct sigaction *action, int number, siginfo_t *info, vo
 
 static bool previous_read(const struct previous *previous, struct sigaction *action)
 {
-    uint32_t version = u32_load_seq_cst(&previous->version); /* Y2, like all here */
-    uint64_t mask = u64_load_seq_cst(&previous->mask);
+    uint32_t version = u32_load_seq_cst(&previous->version); /* Y2 */
+    uint64_t mask = u64_load_seq_cst(&previous->mask);       /* Y2 */
     memset(action, 0, sizeof *action);
-    action->sa_flags = (int)u32_load_seq_cst(&previous->flags);
-    action->sa_handler = (void (*)(int))word_load_seq_cst(&previous->handler);
+    action->sa_flags = (int)u32_load_seq_cst(&previous->flags);                /* Y2 */
+    action->sa_handler = (void (*)(int))word_load_seq_cst(&previous->handler); /* Y2 */
     sigemptyset(&action->sa_mask);
     for (int i = 1; i <= SIGNALS; i++)
         if (mask & signal_bit(i))
             sigaddset(&action->sa_mask, i);
-    return !(version & 1) && u32_load_seq_cst(&previous->version) == version;
+    return !(version & 1) && u32_load_seq_cst(&previous->version) == version; /* Y2 */
 }
 
 static void previous_write(struct previous *previous, const struct sigaction *action)
@@ -144,11 +152,11 @@ static void previous_write(struct previous *previous, const struct sigaction *ac
     for (int i = 1; i <= SIGNALS; i++)
         if (sigismember(&action->sa_mask, i) == 1)
             mask |= signal_bit(i);
-    u32_fetch_add_seq_cst(&previous->version, 1); /* Y2, like all here */
-    u64_store_seq_cst(&previous->mask, mask);
-    u32_store_seq_cst(&previous->flags, (uint32_t)action->sa_flags);
-    word_store_seq_cst(&previous->handler, (uintptr_t)action->sa_handler);
-    u32_fetch_add_seq_cst(&previous->version, 1);
+    u32_fetch_add_seq_cst(&previous->version, 1);                          /* Y2 */
+    u64_store_seq_cst(&previous->mask, mask);                              /* Y2 */
+    u32_store_seq_cst(&previous->flags, (uint32_t)action->sa_flags);       /* Y2 */
+    word_store_seq_cst(&previous->handler, (uintptr_t)action->sa_handler); /* Y2 */
+    u32_fetch_add_seq_cst(&previous->version, 1);                          /* Y2 */
 }
 
 static void pass_on(int number, siginfo_t *info, void *machine)
@@ -169,14 +177,14 @@ static void pass_on(int number, siginfo_t *info, void *machine)
     }
     uintptr_t handler = (uintptr_t)action.sa_handler;
     if (action.sa_flags & (int)SA_RESETHAND)
-        word_cas_seq_cst(&previous->handler, &handler, (uintptr_t)SIG_DFL);
+        word_cas_seq_cst(&previous->handler, &handler, (uintptr_t)SIG_DFL); /* Y2 */
     call(&action, number, info, machine);
 }
 
 static void handler(int number, siginfo_t *info, void *machine)
 {
     int saved_errno = errno;
-    if (u32_load_acquire(&sources[number].watchers) > 0)
+    if (u32_load_acquire(&sources[number].watchers) > 0) /* Y4 */
         note(number);
     else
         pass_on(number, info, machine);
@@ -245,7 +253,7 @@ static int source_watch(int number)
         source->ctx = canopy_with_cancel(canopy_background());
     if (!source->ctx)
         return errno;
-    /* First: from the installation on the handler must not look for what was there before. */
+    /* Y4: first, as from the installation on the handler must not look for what was before. */
     if (u32_fetch_add_acq_rel(&source->watchers, 1) > 0)
         return 0;
     struct sigaction before;
@@ -253,7 +261,7 @@ static int source_watch(int number)
     ours.sa_sigaction = handler;
     sigfillset(&ours.sa_mask);
     if (sigaction(number, &ours, &before) != 0) {
-        u32_fetch_add_acq_rel(&source->watchers, (uint32_t)-1);
+        u32_fetch_add_acq_rel(&source->watchers, (uint32_t)-1); /* Y4 */
         return errno;
     }
     if (!is_ours(&before)) { /* else somebody has put it back: what was before that still counts */
@@ -275,7 +283,7 @@ static void restore(int number)
 static bool source_unwatch(int number)
 {
     struct source *source = &sources[number];
-    if (u32_fetch_add_acq_rel(&source->watchers, (uint32_t)-1) > 1)
+    if (u32_fetch_add_acq_rel(&source->watchers, (uint32_t)-1) > 1) /* Y4 */
         return false;
     restore(number);
     canopy_release(source->ctx);
@@ -303,8 +311,8 @@ static uintptr_t watch_end(struct extension *extension, uintptr_t end)
 
 uintptr_t signals_give_back(const struct canopy_ctx *ctx)
 {
-    struct extension *extension = aux_extension(word_load_acquire(&ctx->aux));
-    if (u64_load_acquire(&extension->signals) == 0) /* Y3 */
+    struct extension *extension = aux_extension(word_load_acquire(&ctx->aux)); /* Q2 */
+    if (u64_load_acquire(&extension->signals) == 0)                            /* Y3 */
         return word_load_relaxed(&extension->end);
     rcu_thread_ready(); /* see canopy_with_signals */
     pthread_mutex_lock(&signals_lock);

@@ -80,7 +80,8 @@ bool canopy_wait(const canopy_ctx *ctx, int64_t until_ns)
         uint32_t never = (uint32_t)STATE_WAITED;
         uint32_t *word = &never;
         if (kind_is_cancellable(ctx_kind(scope))) {
-            if (state == STATE_LIVE && !word_cas_acq_rel(&scope->state, &state, STATE_WAITED))
+            if (state == STATE_LIVE &&
+                !word_cas_acq_rel(&scope->state, &state, STATE_WAITED)) /* C5: pairs with C1 */
                 continue;
             word = futex_low_half(&scope->state);
         }
@@ -122,7 +123,7 @@ static void announce_wait(struct canopy_ctx *scope)
 {
     uintptr_t state = word_load_seq_cst(&scope->state); /* C6b, with the look that follows */
     if (state == STATE_LIVE && kind_is_cancellable(ctx_kind(scope)))
-        word_cas_seq_cst(&scope->state, &state, STATE_WAITED);
+        word_cas_seq_cst(&scope->state, &state, STATE_WAITED); /* C6b */
 }
 
 static int wait_parked(const canopy_ctx *const ctxs[], size_t n, int64_t until_ns)
@@ -168,7 +169,7 @@ int canopy_wait_any(const canopy_ctx *const ctxs[], size_t n, int64_t until_ns)
 static int wait_counted(struct canopy_ctx *ctx, int64_t until_ns)
 {
     for (;;) {
-        uint64_t refs = u64_load_acquire(&ctx->refs); /* pairs with the drops in ctx.c */
+        uint64_t refs = u64_load_acquire(&ctx->refs); /* S6: pairs with S5 */
         if (!(refs & REFS_COUNTED))
             return 0;
         if (time_is_up(until_ns))

@@ -11,11 +11,18 @@
  * Nobody waits for it. A thread that does not get its slabs takes from a new one, which
  * is not in their lists, and frees as if it were another; the scavenger comes again.
  *
- *   H1 set, an exchange and acquire: pairs with H2, and what the last one did comes before
- *   H2 clear, a release
- *
  * The newest slab is the thread's alone (pool->fresh): what of it was never used counts
- * as in use, and is taken without `slabs_held`.
+ * as in use, and is taken without `slabs_held`. Up to `fresh_bytes` a slab is objects, which
+ * the clock and the scavenger look at, by their words alone.
+ *
+ * Ordering pairs:
+ *   H1/H2  `slabs_held` is set by an exchange, an acquire, and cleared by a release: what the
+ *         last one did comes before. Without it two work on a list in different states.
+ *   V1/V2  `fresh_bytes` is advanced by a release, after objects were made of what is below
+ *         it: who looks into a slab sees objects. Without it the clock takes what was in the
+ *         memory before for a context with a deadline.
+ *   X1/X2  what holds a domain lets go of it by a release, and who removes it loads that by
+ *         an acquire. Without it the domain is freed under who gives the last of it back.
  */
 #include "memory/pool.h"
 
@@ -276,7 +283,7 @@ static uint32_t take_fresh(struct pool *pool, struct slab *slab)
             ctx_construct(object);
         magazine_push(&pool->loaded, object);
     }
-    /* P2: pairs with the clock's look into a slab */
+    /* V1: pairs with V2, the clock's look into a slab */
     u32_store_release(&slab->fresh_bytes, fresh + taken * size);
     return taken;
 }
@@ -692,7 +699,7 @@ static void domain_take_off(struct domain *domain)
 static void await_leaving(struct domain *domain)
 {
     for (struct heap *heap = domain->heaps; heap; heap = heap->next)
-        while (word_load_acquire(&heap->leaving)) /* pairs with L4 in children.h */
+        while (word_load_acquire(&heap->leaving)) /* L6: pairs with L4 */
             pause_ns(1000);
 }
 
@@ -701,7 +708,7 @@ void domain_remove(struct domain *domain)
     domain_take_off(domain);
     await_leaving(domain);
     rcu_wait();
-    while (u64_load_acquire(&domain->retired)) { /* pairs with domain_let_go */
+    while (u64_load_acquire(&domain->retired)) { /* X2: pairs with X1 */
         rcu_help();
         pause_ns(NS_PER_SECOND / 1000);
     }

@@ -112,7 +112,7 @@ struct slab {
 #define SLAB_HEADER_BYTES ((sizeof(struct slab) + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE)
 
 struct magazine {
-    /* The links of free objects; what lies behind is kept. By atomic stores: children.c, B4. */
+    /* The links of free objects; what lies behind is kept. By atomic stores: children.c, B4a. */
     struct handoff_node *top;
     unsigned count;
 };
@@ -205,9 +205,11 @@ static inline bool heap_is_own(const struct heap *heap)
  *   caller       store what the hot side looks at; F1: load `sole`
  *   another one  F2: `sole` says that there are several; store in a hurry, look
  *
- *   F1 and F2, an exchange, are in one order with what is around them (seq_cst, and loads
- *   that come after F2 in the hot side's program): either F1 sees F2 and has it fence, or
- *   all that follows F2 sees what the caller stored.
+ * Ordering pairs:
+ *   F1/F2  both seq_cst, F2 an exchange, so they are in one order with what the caller
+ *         stored and what the other one loads afterwards: either F1 sees F2 and has it
+ *         fence, or all that follows F2 sees what the caller stored. Without it the caller
+ *         leaves out a fence that the other one's plain stores need.
  */
 #define SOLE_NONE UINT64_C(0)
 #define SOLE_SEVERAL                                                                               \
@@ -259,10 +261,10 @@ static inline struct handoff_node *magazine_top(const struct magazine *m)
     return m->top;
 }
 
-/* A release, after what was done with the one that was there: pairs with children.c, B4. */
+/* After what was done with the one that was there. */
 static inline void magazine_set_top(struct magazine *m, struct handoff_node *top)
 {
-    word_store_release((atomic_word *)(void *)&m->top, (uintptr_t)top);
+    word_store_release((atomic_word *)(void *)&m->top, (uintptr_t)top); /* B4: pairs with B4a */
 }
 
 /*
@@ -383,7 +385,7 @@ static inline void domain_hold(struct domain *domain)
 static inline void domain_let_go(struct domain *domain)
 {
     if (domain != &default_domain)
-        u64_fetch_add_acq_rel(&domain->retired, (uint64_t)-1); /* pairs with canopy_root_free */
+        u64_fetch_add_acq_rel(&domain->retired, (uint64_t)-1); /* X1: pairs with X2 */
 }
 
 /* Memory of a domain's, counted. NULL: none. */

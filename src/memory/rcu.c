@@ -12,28 +12,49 @@
  * reclaimer has given back up to.
  *   retire     push; W1: retired++; W2: load reclaimed: equal before, so wake
  *   reclaimer  give back; W3: store reclaimed; W4: load retired; equal: sleep
- *   W1 before W2 and W3 before W4 are store-then-load, hence seq_cst: either W2
- *   sees that the reclaimer is through and wakes it, or W4 sees that it is not. The
- *   take that follows the load of `retired` sees every push counted by then: W1 is
- *   a release, that load an acquire.
+ *   others     W5: load `reclaimed`, to see how far it is
+ *   the pass   W6: load `retired`, then take all that was pushed
+ *   Others take shares of what a pass gives back: each counts itself out (W7), and the pass
+ *   is over when none is left (W8). Who reclaims is said by a word (W9).
  *
  * Beside, the reclaimer tidies (scavenge.c), where it was asked to:
- *   ask        T1: tidy_wanted = 1; as if something had been retired, W1 and W2
- *   reclaimer  T2: tidy_wanted = 0; tidy; T3: wait as W4; T4: load tidy_wanted
- *   W1 after T1 and W4 before T4: who wakes the reclaimer, or keeps it awake, has set what
- *   it then finds. What is freed, then T1's load, against T2, then the tidying, are
- *   store-then-load, hence seq_cst: who finds it set need not ask again.
+ *   ask        TW1: tidy_wanted = 1; as if something had been retired, W1 and W2
+ *   reclaimer  TW2: tidy_wanted = 0; tidy; TW3: wait as W4; TW4: load tidy_wanted
+ *
+ * Ordering pairs:
+ *   W1,W2/W3,W4  store-then-load, hence seq_cst: either W2 sees that the reclaimer is through
+ *         and wakes it, or W4 sees that it is not. Without it the reclaimer sleeps over what
+ *         was retired last.
+ *   W1/W6  W1 is a release, after the push, W6 an acquire: the take that follows sees every
+ *         push counted by then. Without it rcu_flush says that something is given back which
+ *         is not.
+ *   W3/W5  W3 is a release, W5 an acquire: what was given back comes before. Without it who
+ *         has waited for memory to go finds it counted still.
+ *   W7/W8  the count of shares at work is lowered by a release, and found 0 by an acquire.
+ *         Without it rcu_flush returns before the last share is given back.
+ *   W9/W9  the next one who reclaims comes after all that the last one did. Without it two
+ *         are at one pass.
+ *   TW1,W1/TW3,TW4  W1 comes after TW1 and TW3 before TW4: who wakes the reclaimer, or keeps it
+ *         awake, has set what it then finds. Without it nobody tidies until the next ask.
+ *   TW1/TW2  what is freed, then TW1's load, against TW2, then the tidying, are store-then-load,
+ *         hence seq_cst: who finds it set need not ask again. Without it what was freed last
+ *         stays.
  *
  * liburcu ends the process where it finds no memory for a thread's first read section.
  * So that is looked for before, and a thread for which there is none counts its sections
  * in one of two counts, by the phase in which they begin:
  *   section    G1: count; read                                  (...) G4: count down
- *   grace      (unlink) G2; G3: load the other phase's count until 0; go on to the next
- *              phase; load the last one's until 0
- *   G1 before what the section reads, and the unlinking before G3, are store-then-load,
- *   hence seq_cst: either G3 sees the section or that does not see what was unlinked. Two
- *   phases, so that sections which begin meanwhile are not waited for: and both counts,
+ *   grace      (unlink) liburcu's grace period; G3: load the other phase's count until
+ *              0; go on to the next phase; load the last one's until 0
+ *   Two phases, so that sections which begin meanwhile are not waited for: and both counts,
  *   since a section may have loaded a phase that has passed when it counts.
+ *
+ * Ordering pairs:
+ *   G1/G3  G1 before what the section reads, and the unlinking before G3, are store-then-load,
+ *         hence seq_cst: either G3 sees the section or that does not see what was unlinked.
+ *         Without it memory goes under a section.
+ *   G4/G3  what a section read comes before G4, a release, and G3 is an acquire. Without it
+ *         memory goes under a section's last read.
  *
  * ThreadSanitizer does not see a grace period. What the real one orders is told
  * to it with tokens: a read section notes the count of grace periods at its
@@ -164,7 +185,7 @@ static __attribute__((noinline)) bool counted_begin(void)
     if (counted_depth == 0) {
         if (rcu_thread_ready())
             return false;
-        counted_phase = u32_load_seq_cst(&phase) & 1;
+        counted_phase = u32_load_seq_cst(&phase) & 1;      /* any: both are waited for */
         u32_fetch_add_seq_cst(&counted[counted_phase], 1); /* G1 */
     }
     counted_depth++;
@@ -187,9 +208,9 @@ static void counted_await(uint32_t of)
 static void counted_wait(void)
 {
     pthread_mutex_lock(&phase_lock);
-    uint32_t now = u32_load_seq_cst(&phase);
+    uint32_t now = u32_load_seq_cst(&phase); /* under the lock */
     counted_await(now + 1);
-    u32_fetch_add_seq_cst(&phase, 1);
+    u32_fetch_add_seq_cst(&phase, 1); /* before the next G3: those to come count there */
     counted_await(now);
     pthread_mutex_unlock(&phase_lock);
 }
@@ -217,7 +238,7 @@ void rcu_wait(void)
 {
     uint64_t seq = grace_begin();
     int cancelable = cancellation_hold(); /* it polls, with a lock held */
-    urcu_bp_synchronize_rcu();            /* G2: and a fence for everybody */
+    urcu_bp_synchronize_rcu();            /* and a fence for everybody */
     counted_wait();
     cancellation_restore(cancelable);
     grace_end(seq);
@@ -258,7 +279,7 @@ static bool reclaim_share(void)
         q->reclaim(first);
         first = next;
     }
-    if (u32_fetch_add_acq_rel(&at_work, (uint32_t)-1) == 1) /* pairs with the end of the pass */
+    if (u32_fetch_add_acq_rel(&at_work, (uint32_t)-1) == 1) /* W7: pairs with W8 */
         futex_wake_all(&at_work);
     return true;
 }
@@ -269,7 +290,7 @@ static int64_t passed_ns;
 /* Gives back what was retired until now, after a grace period. By one thread at a time. */
 static void reclaim_pass(void)
 {
-    uint32_t done = u32_load_acquire(&retired);
+    uint32_t done = u32_load_acquire(&retired); /* W6 */
     struct handoff_node *taken[QUEUES] = {NULL};
     unsigned n = 0;
     for (struct retire_queue *q = queues; q; q = q->next)
@@ -281,9 +302,9 @@ static void reclaim_pass(void)
     while (reclaim_share())
         ;
     uint32_t helpers;
-    while ((helpers = u32_load_acquire(&at_work)) != 0)
+    while ((helpers = u32_load_acquire(&at_work)) != 0) /* W8 */
         futex_wait(&at_work.value, helpers, CANOPY_NEVER);
-    u32_exchange_seq_cst(&reclaimed, done); /* W3: pairs with W2 and rcu_flush */
+    u32_exchange_seq_cst(&reclaimed, done); /* W3: pairs with W2, W5 */
     futex_wake_all(&reclaimed);
     passed_ns = clock_now_ns();
 }
@@ -296,11 +317,11 @@ static int64_t tidy_turn(int64_t due_ns)
     if (due_ns != CANOPY_NEVER) {
         if (!time_is_up(due_ns))
             return due_ns;
-        u32_exchange_seq_cst(&tidy_wanted, 0); /* T2 */
+        u32_exchange_seq_cst(&tidy_wanted, 0); /* TW2 */
         if (scavenge())
             u32_store_relaxed(&tidy_wanted, 1);
     }
-    return u32_load_relaxed(&tidy_wanted) ? clock_now_ns() + TIDY_NS : CANOPY_NEVER; /* T4 */
+    return u32_load_relaxed(&tidy_wanted) ? clock_now_ns() + TIDY_NS : CANOPY_NEVER; /* TW4 */
 }
 
 static void reclaimer_main(void)
@@ -308,7 +329,7 @@ static void reclaimer_main(void)
     struct timespec gather = {0, GATHER_NS};
     for (int64_t tidy_ns = CANOPY_NEVER;;) {
         uint32_t done = u32_load_relaxed(&reclaimed);
-        while (u32_load_seq_cst(&retired) == done && !time_is_up(tidy_ns)) /* W4, T3 */
+        while (u32_load_seq_cst(&retired) == done && !time_is_up(tidy_ns)) /* W4, TW3 */
             futex_wait(&retired.value, done, tidy_ns);
         if (u32_load_relaxed(&retired) != done) {
             nanosleep(&gather, NULL);
@@ -327,7 +348,7 @@ void rcu_catch_up(void)
 
 bool rcu_is_at_work(void)
 {
-    return u32_load_acquire(&reclaimer) == RECLAIMER_THREAD;
+    return u32_load_acquire(&reclaimer) == RECLAIMER_THREAD; /* W9 */
 }
 
 bool rcu_ready(void)
@@ -336,8 +357,8 @@ bool rcu_ready(void)
     if (likely(rcu_is_at_work()))
         return true;
     pthread_mutex_lock(&library_lock);
-    if (u32_load_acquire(&reclaimer) == RECLAIMER_NONE && thread_start(&role) == 0)
-        u32_store_release(&reclaimer, RECLAIMER_THREAD);
+    if (u32_load_acquire(&reclaimer) == RECLAIMER_NONE && thread_start(&role) == 0) /* W9 */
+        u32_store_release(&reclaimer, RECLAIMER_THREAD);                            /* W9 */
     bool ready = u32_load_relaxed(&reclaimer) == RECLAIMER_THREAD;
     pthread_mutex_unlock(&library_lock);
     return ready;
@@ -345,17 +366,17 @@ bool rcu_ready(void)
 
 void rcu_help(void)
 {
-    if (u32_load_acquire(&reclaimed) == u32_load_acquire(&retired) || rcu_ready())
+    if (u32_load_acquire(&reclaimed) == u32_load_acquire(&retired) || rcu_ready()) /* W5 */
         return;
     pthread_mutex_lock(&library_lock);
-    bool ours = u32_load_acquire(&reclaimer) == RECLAIMER_NONE;
+    bool ours = u32_load_acquire(&reclaimer) == RECLAIMER_NONE; /* W9 */
     if (ours)
         u32_store_relaxed(&reclaimer, RECLAIMER_HELPER);
     pthread_mutex_unlock(&library_lock);
     if (!ours)
         return;
     reclaim_pass();
-    u32_store_release(&reclaimer, RECLAIMER_NONE); /* pairs with the next one's look */
+    u32_store_release(&reclaimer, RECLAIMER_NONE); /* W9 */
 }
 
 static void announce(void)
@@ -375,7 +396,7 @@ void rcu_retire(struct retire_queue *queue, struct handoff_node *node)
 
 void rcu_ask(void)
 {
-    if (u32_load_seq_cst(&tidy_wanted) || u32_exchange_seq_cst(&tidy_wanted, 1)) /* T1 */
+    if (u32_load_seq_cst(&tidy_wanted) || u32_exchange_seq_cst(&tidy_wanted, 1)) /* TW1 */
         return;
     rcu_ready();
     announce();
@@ -383,7 +404,7 @@ void rcu_ask(void)
 
 bool rcu_pace(void)
 {
-    uint32_t done = u32_load_acquire(&reclaimed); /* pairs with W3 */
+    uint32_t done = u32_load_acquire(&reclaimed); /* W5: pairs with W3 */
     if (likely(u32_load_relaxed(&retired) - done <= BACKLOG_MOST))
         return false;
     if (!reclaim_share())
@@ -393,10 +414,10 @@ bool rcu_pace(void)
 
 bool rcu_flush(int64_t until_ns)
 {
-    uint32_t target = u32_load_acquire(&retired);
+    uint32_t target = u32_load_acquire(&retired); /* W6: what the caller knows of is counted */
     rcu_help();
     for (;;) {
-        uint32_t done = u32_load_acquire(&reclaimed); /* pairs with W3 */
+        uint32_t done = u32_load_acquire(&reclaimed); /* W5: pairs with W3 */
         if ((int32_t)(target - done) <= 0)
             return true;
         if (time_is_up(until_ns))

@@ -29,7 +29,7 @@ static struct shelf *shelf_new(struct domain *domain)
 static void shelf_add(struct shelves *shelves, struct shelf *shelf)
 {
     word_store_relaxed(&shelf->next, word_load_relaxed(&shelves->first));
-    word_store_seq_cst(&shelves->first, (uintptr_t)shelf); /* P3: pairs with shelf_first */
+    word_store_seq_cst(&shelves->first, (uintptr_t)shelf); /* P3, P4 */
 }
 
 void shelf_open(struct shelves *shelves, struct shelf *first)
@@ -68,10 +68,10 @@ static bool put(struct shelves *shelves, void *item, struct shelf_place **at, st
     if (!place)
         return false;
     *at = place;
-    word_store_seq_cst(&place->item, (uintptr_t)item); /* P3: pairs with shelf_item */
+    word_store_seq_cst(&place->item, (uintptr_t)item); /* P3 */
     struct shelf *shelf = shelf_of(place);
     if (place == &shelf->places[u32_load_relaxed(&shelf->opened)])
-        u32_fetch_add_seq_cst(&shelf->opened, 1); /* P3: pairs with the clock's look at a shelf */
+        u32_fetch_add_seq_cst(&shelf->opened, 1); /* P3: the clock looks so far */
     return true;
 }
 

@@ -8,6 +8,14 @@
  * Places and shelves stay as long as their domain, those of domains for ever. A place
  * that something has left takes the next; a bound that was left there may be too low for
  * that, which costs a look.
+ *
+ * Ordering pairs:
+ *   P3/P3  that a shelf, a place, what stands there are there is stored and loaded in
+ *         seq_cst order, as bounds are: who finds a bound low, and leaves it so, can rely on
+ *         it that whoever resets that bound afterwards (D3) sees the slab, or the domain.
+ *         Without it a slab is passed by in which something is due, and its bound is reset.
+ *   P4/P4  the shelf behind a shelf: written before `first` names it. Without it who goes
+ *         on from there reads what was in that memory before.
  */
 #ifndef CANOPY_SHELF_H
 #define CANOPY_SHELF_H
@@ -48,27 +56,21 @@ static inline struct shelf *shelf_of(const struct shelf_place *place)
     return (struct shelf *)((uintptr_t)place & ~(uintptr_t)(SHELF_BYTES - 1));
 }
 
-/*
- * P3. That a shelf, a place, what stands there are there is stored and loaded in seq_cst
- * order, as bounds are: who then finds a bound low, and leaves it so, can rely on it that
- * whoever resets that bound afterwards sees the slab, or the domain.
- */
-
 /* All shelves, in read sections or under library_lock. */
 static inline struct shelf *shelf_first(const struct shelves *shelves)
 {
-    return (struct shelf *)word_load_seq_cst(&shelves->first); /* P3: pairs with shelf_put */
+    return (struct shelf *)word_load_seq_cst(&shelves->first); /* P3 */
 }
 
 static inline struct shelf *shelf_next(const struct shelf *shelf)
 {
-    return (struct shelf *)word_load_acquire(&shelf->next);
+    return (struct shelf *)word_load_acquire(&shelf->next); /* P4 */
 }
 
 /* What stands in a place, or NULL. */
 static inline void *shelf_item(const struct shelf_place *place)
 {
-    uintptr_t word = word_load_seq_cst(&place->item); /* P3: pairs with shelf_put */
+    uintptr_t word = word_load_seq_cst(&place->item); /* P3 */
     return word & PLACE_VACANT ? NULL : (void *)word;
 }
 

@@ -7,6 +7,13 @@
  * looks at the shelves of domains; who lowers it afterwards advances `kicks`, which the
  * thread has read before D3, so it does not fall asleep over it.
  *
+ * Ordering pairs:
+ *   Z1/Z2  `kicks` is advanced after what there is to be looked at was stored (D2, Y1), and
+ *         loaded before the look: what the look misses keeps the thread from falling asleep.
+ *         Without it a deadline or a signal waits for the next one.
+ *   Z3/Z3  `clock_started` is set by a release, once the threads are made. Without it a
+ *         deadline is armed beside a library that is not wired yet.
+ *
  * It shares its CPU. Much that is due at once is worked through in short turns, with
  * pauses in which others run, callbacks too, and grace periods end. Each turn looks at
  * the time anew, and first at what has come due since the last one, so that nobody waits
@@ -30,7 +37,7 @@ atomic_u32 clock_started;
 
 void clock_kick(void)
 {
-    u32_fetch_add_seq_cst(&kicks, 1);
+    u32_fetch_add_seq_cst(&kicks, 1); /* Z1 */
     futex_wake_all(&kicks);
 }
 
@@ -54,7 +61,7 @@ static int64_t expire_all(struct pass *pass)
     i64_exchange_seq_cst(&due_ns, CANOPY_NEVER); /* D3, five levels up */
     expire_clocked(now_ns, &limit, pass);
     rcu_read_end();
-    return i64_load_seq_cst(&due_ns);
+    return i64_load_seq_cst(&due_ns); /* what is lowered later kicks: Z1 */
 }
 
 static void clock_main(void)
@@ -63,7 +70,7 @@ static void clock_main(void)
     prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
     for (;;) {
         struct pass pass;
-        uint32_t seen = u32_load_acquire(&kicks);
+        uint32_t seen = u32_load_acquire(&kicks); /* Z2 */
         pass_init(&pass);
         signals_poll(&pass);
         int64_t next_ns = expire_all(&pass);
@@ -86,7 +93,7 @@ int clock_start(void)
         if (!err)
             err = thread_start(&role);
         if (!err)
-            u32_store_release(&clock_started, 1);
+            u32_store_release(&clock_started, 1); /* Z3 */
     }
     pthread_mutex_unlock(&library_lock);
     return err ? EAGAIN : 0;

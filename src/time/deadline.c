@@ -14,10 +14,17 @@
  *   clock   D3: reset the bounds that are due to NEVER, from above; fence_heavy
  *           D4: load what is below them; lower each to the least of that
  *
- *   D1 before D2 and D3 before D4 are store-then-load on both sides: either D2 sees
- *   the reset bound and lowers it, or D4 sees the deadline. Without the fences D2
- *   could see the old low bound, and D4 no deadline: a context that never expires.
- *   The clock's is the heavy one, once for all that it looks at in a turn, and where
+ * Ordering pairs:
+ *   D1,D2/D3,D4  store-then-load on both sides: either D2 sees the reset bound and lowers
+ *         it, or D4 sees the deadline. Without it D2 sees the old low bound, and D4 no
+ *         deadline: a context never expires.
+ *   D5/D1  firing and moving a deadline are compare-and-swaps of one word, so one of the two
+ *         is first. Without it a deadline that was moved away fires.
+ *   D6/D6  the host's time is stored by a release and loaded by an acquire, so a timeout
+ *         that is made because of what the host did counts from then. Without it the timeout
+ *         is early.
+ *
+ *   The clock's fence is the heavy one, once for all that it looks at in a turn, and where
  *   other threads can arm by plain stores (domain_fence); where the kernel has none D1 is
  *   seq_cst. Each level above pairs with the one below in
  *   the same way, the lowering of a bound, seq_cst, taking the place of D1.
@@ -68,7 +75,7 @@
 
 static inline int64_t host_now_ns(const struct domain *domain)
 {
-    return i64_load_acquire(&domain->now_ns);
+    return i64_load_acquire(&domain->now_ns); /* D6 */
 }
 
 /* What time it is for the contexts of a domain, exactly. */
@@ -98,7 +105,7 @@ static bool has_passed(const struct domain *domain, int64_t deadline_ns)
 /* D2. True when the bound was above. */
 bool bound_lower(atomic_i64 *bound, int64_t due_ns)
 {
-    int64_t seen = i64_load_seq_cst(bound);
+    int64_t seen = i64_load_seq_cst(bound); /* D2 */
     while (seen > due_ns)
         if (i64_cas_seq_cst(bound, &seen, due_ns)) /* D2: pairs with D3 */
             return true;
@@ -114,8 +121,8 @@ static atomic_i64 *group_bound(struct slab *slab, const struct canopy_ctx *ctx)
 static void host_hasten(struct domain *domain)
 {
     rcu_read_begin();
-    /* seq_cst after the bound: a loop that is not seen here has yet to load that. */
-    struct inbox *inbox = (struct inbox *)word_load_seq_cst(&domain->inbox); /* with loop_init */
+    /* N6: after the bound; a loop that is not seen here has yet to load that. */
+    struct inbox *inbox = (struct inbox *)word_load_seq_cst(&domain->inbox);
     if (inbox)
         inbox_post(inbox);
     rcu_read_end();
@@ -230,7 +237,7 @@ static int64_t not_negative(int64_t ns)
 /* D1 of a new context, where the fence is asymmetric: pairs with D4. */
 static inline void arm_lightly(struct canopy_ctx *ctx, int64_t deadline_ns)
 {
-    i64_store_release(&ctx->deadline, deadline_ns);
+    i64_store_release(&ctx->deadline, deadline_ns); /* D1 */
     fence_light();
 }
 
@@ -240,7 +247,7 @@ static inline void arm(struct canopy_ctx *ctx, int64_t deadline_ns)
     if (likely(fence_is_asymmetric))
         arm_lightly(ctx, deadline_ns);
     else
-        i64_store_seq_cst(&ctx->deadline, deadline_ns);
+        i64_store_seq_cst(&ctx->deadline, deadline_ns); /* D1 */
 }
 
 /* The rarer ends: no deadline at all, or one that has passed. */
@@ -254,7 +261,7 @@ derive_passed(const canopy_ctx *parent, int64_t deadline_ns, const canopy_cause 
         word_store_relaxed(&ctx->aux, (uintptr_t)cause);
     if (deadline_ns == CANOPY_NEVER)
         return ctx;
-    i64_store_seq_cst(&ctx->deadline, ~not_negative(deadline_ns));
+    i64_store_seq_cst(&ctx->deadline, ~not_negative(deadline_ns)); /* D5, at its birth */
     /* Nobody else has the handle, should a callback end this thread. */
     pthread_cleanup_push(release_handle, ctx);
     expire_now(ctx, not_negative(deadline_ns));
@@ -340,7 +347,7 @@ static inline bool timeout_base(const canopy_ctx *parent, int64_t *now_ns)
             return true;
         }
     }
-    return likely(u32_load_acquire(&clock_started)) && clock_at_hand(now_ns);
+    return likely(u32_load_acquire(&clock_started)) && clock_at_hand(now_ns); /* Z3 */
 }
 
 static inline canopy_ctx *with_timeout(const canopy_ctx *parent, int64_t timeout_ns,
@@ -385,7 +392,7 @@ bool canopy_set_deadline(canopy_ctx *ctx, int64_t deadline_ns)
         return false;
     }
     int64_t word = passed ? ~not_negative(deadline_ns) : deadline_ns;
-    int64_t seen = i64_load_acquire(&ctx->deadline);
+    int64_t seen = i64_load_acquire(&ctx->deadline); /* whether D5 came first */
     do {
         if (seen < 0) {
             expire_now(ctx, ~seen); /* it has fired: done before we say so */
@@ -410,15 +417,16 @@ bool canopy_set_timeout(canopy_ctx *ctx, int64_t timeout_ns)
 
 bool canopy_try_reset(canopy_ctx *ctx)
 {
+    /* S6, Q2: what others did that had a reference or a child comes before the new life. */
     if (!ctx || ctx_kind(ctx) != KIND_CANCEL ||
         (u64_load_acquire(&ctx->refs) & ~REFS_FLAGS) != REFS_HANDLE || !children_empty(ctx) ||
         (word_load_acquire(&ctx->aux) & AUX_EXTENSION))
         return false;
-    int64_t seen = i64_load_acquire(&ctx->deadline);
+    int64_t seen = i64_load_acquire(&ctx->deadline); /* whether D5 came first */
     do {
         if (seen < 0 || canopy_done(ctx))
             return false;
-    } while (!i64_cas_seq_cst(&ctx->deadline, &seen, CANOPY_NEVER)); /* decides against D5 */
+    } while (!i64_cas_seq_cst(&ctx->deadline, &seen, CANOPY_NEVER)); /* D1: pairs with D5 */
     word_store_relaxed(&ctx->aux, 0);
     u64_store_relaxed(&ctx->refs, REFS_HANDLE);
     return !canopy_done(ctx);

@@ -22,14 +22,14 @@ static inline int64_t host_tell_ns(struct domain *domain, int64_t now_ns)
         return before_ns;
     if (now_ns == CANOPY_NEVER)
         now_ns--; /* the end of time, at which what is never due is not due either */
-    i64_store_release(&domain->now_ns, now_ns); /* pairs with who counts a timeout from it */
+    i64_store_release(&domain->now_ns, now_ns); /* D6 */
     return now_ns;
 }
 
 /* The context's own, also once it has fired. */
 static inline int64_t deadline_of(const struct canopy_ctx *ctx)
 {
-    int64_t word = i64_load_acquire(&ctx->deadline);
+    int64_t word = i64_load_acquire(&ctx->deadline); /* aux, stored before D1, is seen */
     return word < 0 ? ~word : word;
 }
 
@@ -94,7 +94,7 @@ extern atomic_u32 clock_started;
 int clock_start(void);
 static inline int clock_ready(void)
 {
-    return likely(u32_load_acquire(&clock_started)) ? 0 : clock_start();
+    return likely(u32_load_acquire(&clock_started)) ? 0 : clock_start(); /* Z3 */
 }
 
 #endif

@@ -53,9 +53,9 @@ void expire_one(struct canopy_ctx *ctx, int64_t now_ns, struct pass *pass)
 /* Ends what is due in a line whose context stays. A deadline that moved was announced. */
 static void expire_kept(struct canopy_ctx *ctx, int64_t now_ns, struct pass *pass)
 {
-    if (i64_load_acquire(&ctx->deadline) > now_ns)
+    if (i64_load_acquire(&ctx->deadline) > now_ns) /* D4 */
         return;
-    uintptr_t state = word_load_acquire(&ctx->state);
+    uintptr_t state = word_load_acquire(&ctx->state); /* C2 */
     if (state_is_live(state)) {
         expire_one(ctx, now_ns, pass);
         return;
@@ -106,6 +106,7 @@ static inline __attribute__((always_inline)) void line_expire(const struct line 
                                                               const struct batch *batch)
 {
     const atomic_word *slot = (const atomic_word *)(line->where & ~SLOT_STRIPED);
+    /* S9: the tag is there as long as the context is, unless O4 names it. */
     if (!(line->where & SLOT_STRIPED) ||
         (children_leaving(slot) != (uintptr_t)slot &&
          (word_load_acquire(slot) & ~SLOT_COUNTED) == ((uintptr_t)line->ctx | SLOT_LOOKED)))
@@ -134,7 +135,7 @@ static void fence_for(const struct domain *domain)
 static void batch_expire(struct batch *batch)
 {
     if (batch->flags & SLOT_STRIPED)
-        fence_for(batch->domain); /* pairs with children_leave */
+        fence_for(batch->domain); /* between the tags and O4; against L1's light one */
     if (unlikely(batch->is_unordered)) {
         expire_in_order(batch);
     } else {
@@ -163,7 +164,9 @@ static void batch_add(struct batch *batch, struct canopy_ctx *ctx, int64_t due_n
  */
 static inline bool is_through(const struct canopy_ctx *ctx)
 {
-    uintptr_t state = word_load_seq_cst(&ctx->state); /* before the slots, as C1 before C3 */
+    /* C2, C9: before the slots, as C1 before C3. */
+    uintptr_t state = word_load_seq_cst(&ctx->state);
+    /* C3, S8: the slots of a context that may be free are empty. */
     return !state_is_live(state) &&
            ((state & STATE_SWEPT) ||
             (word_load_seq_cst(&ctx->link) == SLOT_END && word_load_seq_cst(&ctx->slot0) == 0));
@@ -176,11 +179,12 @@ static inline __attribute__((always_inline)) void due_line(struct canopy_ctx *ct
     uintptr_t where = word_load_relaxed(&ctx->slot);
     atomic_word *slot = (atomic_word *)(where & ~SLOT_STRIPED);
     if (slot) { /* a root has none, and stays while it is the clock's to look at */
-        uintptr_t word = word_load_acquire(slot);
+        uintptr_t word = word_load_acquire(slot); /* S9 */
         do {
             if ((word & ~SLOT_TAGS) != (uintptr_t)ctx)
                 return; /* freed meanwhile; a next life announces itself */
-        } while (!(word & SLOT_LOOKED) && !word_cas_seq_cst(slot, &word, word | SLOT_LOOKED));
+        } while (!(word & SLOT_LOOKED) &&
+                 !word_cas_seq_cst(slot, &word, word | SLOT_LOOKED)); /* S9 */
     }
     batch_add(batch, ctx, due_ns < 0 ? ~due_ns : due_ns, where);
 }
@@ -323,7 +327,7 @@ static int64_t reset_shelf(struct shelf *shelf, int64_t horizon_ns, struct turn 
 {
     int64_t next_ns = CANOPY_NEVER;
     i64_exchange_seq_cst(&shelf->due_ns, CANOPY_NEVER); /* D3, two levels up */
-    uint32_t opened = u32_load_seq_cst(&shelf->opened); /* P3: pairs with shelf_put */
+    uint32_t opened = u32_load_seq_cst(&shelf->opened); /* P3 */
     for (struct shelf_place *place = shelf->places; place < shelf->places + opened; place++) {
         int64_t due_ns = i64_load_seq_cst(&place->due_ns); /* D4, two levels up */
         if (due_ns <= horizon_ns) {
@@ -371,7 +375,7 @@ static void expire_group(struct slab *slab, unsigned group, struct batch *batch)
 {
     uintptr_t from = (uintptr_t)group * 64 * CACHE_LINE;
     uintptr_t end = from + (uintptr_t)64 * CACHE_LINE;
-    uint32_t fresh = u32_load_acquire(&slab->fresh_bytes); /* P2: pairs with pool_refill */
+    uint32_t fresh = u32_load_acquire(&slab->fresh_bytes); /* V2: pairs with V1 */
     if (from < SLAB_HEADER_BYTES)
         from = SLAB_HEADER_BYTES;
     if (end > fresh)
@@ -477,7 +481,7 @@ static int64_t reset_domains(struct shelf *shelf, struct turn *turn)
 {
     int64_t next_ns = CANOPY_NEVER;
     i64_exchange_seq_cst(&shelf->due_ns, CANOPY_NEVER); /* D3, four levels up */
-    uint32_t opened = u32_load_seq_cst(&shelf->opened); /* P3: pairs with shelf_put */
+    uint32_t opened = u32_load_seq_cst(&shelf->opened); /* P3 */
     for (struct shelf_place *place = shelf->places; place < shelf->places + opened; place++) {
         int64_t due_ns = i64_load_seq_cst(&place->due_ns); /* D4, four levels up */
         if (due_ns <= turn->batch.now_ns) {

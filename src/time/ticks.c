@@ -161,7 +161,7 @@ static __attribute__((noinline)) void build_on(const struct reading *now,
         return;
     uint64_t scale = rate * source->percent / 100;
     if (unlikely(fell_short(&tls_ticks, now, scale, source))) {
-        word_store_release(&usable, 0); /* for all; pairs with ticks_renew */
+        word_store_release(&usable, 0); /* for all */
         tls_ticks.limit_ticks = 0;
         return;
     }
@@ -175,7 +175,8 @@ static __attribute__((noinline)) void build_on(const struct reading *now,
 
 int64_t ticks_renew(void)
 {
-    const struct source *source = (const struct source *)word_load_acquire(&usable);
+    const struct source *source =
+        (const struct source *)word_load_acquire(&usable); /* all is const */
     if (!source)
         return clock_now_ns();
     struct reading now;

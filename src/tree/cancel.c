@@ -18,20 +18,29 @@
  *   it costs a walk; wrong, a cancel would return with live contexts below.
  *
  * Ordering pairs:
- *   C1/C2 C1 is a release, every reading of the state an acquire (node.h): who
- *         sees done sees what the canceller wrote before.
- *   C1/C3 against register (children.c): C1 then load slots here, publish then
+ *   C1/C2  C1 is a release, every reading of the state an acquire (node.h): who
+ *         sees done sees what the canceller wrote before. Without it who sees done
+ *         reads a cause that is not written yet.
+ *   C1,C3/S3,C4  against register (children.c): C1 then load slots here, publish then
  *         load the state there; all four seq_cst, or with children_open's heavy
- *         fence between the first two, so one sees the other.
- *   C1/C5 against a waiter: WAITED is set in the same word, no further pair.
- *   C1/C6 against a wait for several: C1, over WAITED, then load the bucket here; put
- *         a record there, then set WAITED and load the state there (park.h);
- *         store-then-load, hence seq_cst.
- *   C1/C8 against after_func: C1 then load the flag RECORDS here; set the flag,
- *         publish the record, load the state there: store-then-load, hence
- *         seq_cst. Without the flag every cancel would read its slots twice.
- *   C1/C7 against done_fd: C1 then load aux here; publish the fd then load the
- *         state there (extension.c); store-then-load, hence seq_cst.
+ *         fence between the first two, so one sees the other. Without it the cancel is
+ *         lost: C3 reads 0, and C4, which ran ahead of S3, finds the parent live.
+ *   C1/C5  against a waiter: WAITED is set in the same word, so either C1 is over it or
+ *         C5 fails, and the kernel looks at the word once more before the sleep.
+ *         Without it the waiter sleeps on, and nobody wakes it.
+ *   C1,C6c/C6a,C6b  against a wait for several: C1, over WAITED, then load the bucket
+ *         here; put a record there, then set WAITED and load the state there (park.h);
+ *         store-then-load, hence seq_cst. Without it a canceller that finds the bucket
+ *         empty passes by a waiter that falls asleep.
+ *   C1,C7/C7a,C7b  against done_fd: C1 then load aux, and the fd there, here; publish the
+ *         fd then load the state there (extension.c); store-then-load, hence seq_cst.
+ *         Without it the fd of a context that has ended is never readable.
+ *   C1,C8/C8a,C4  against after_func: C1 then load the flag RECORDS here; set the flag,
+ *         publish the record (S3), load the state there: store-then-load, hence
+ *         seq_cst. Without it the callback is lost; without the flag every cancel would
+ *         read its slots twice.
+ *   C9/C9  SWEPT is stored after all below was seen done, a release; who finds it goes
+ *         not below. Without it a cancel returns with live contexts below.
  *
  * The walk goes depth first without a stack: into a child, and at the end of
  * its slots back up through `parent` and on behind the child's own slot. It
@@ -52,10 +61,14 @@
  *
  *     E1  compare-and-swap of the state word of INPUT 0, from 0 to the INPUT
  *
+ * Ordering pairs:
+ *   E1/E1  it is acq_rel: who reads the ENTRY goes on to read that INPUT, which whoever
+ *         stored it had come upon. Without it the way back begins at an INPUT not yet written.
+ *
  *   Who meets the ENTRY goes in and comes back by it, as with any other child: all that
  *   one cancel ends is one walk. Were it to change, the walks that are inside would come
  *   back into a list that they did not come from, and miss the rest of theirs. It says
- *   nothing of what is done. acq_rel: who reads it goes on to read the INPUT.
+ *   nothing of what is done.
  *
  * Who meets another INPUT, and something below is not done, has come upon the path of
  * another walk. It goes in all the same, and notes the INPUT to come back by: a detour.
@@ -84,7 +97,7 @@ static void claim_records(struct canopy_ctx *ctx, struct pass *pass)
     rcu_read_begin(); /* blocks may be trimmed under us */
     children_open(ctx, BLOCK_LOOKED);
     for (atomic_word *slot = &ctx->slot0; slot;) {
-        uintptr_t word = word_load_seq_cst(slot); /* C3: pairs with S3 in children.c */
+        uintptr_t word = word_load_seq_cst(slot); /* C3: pairs with S3 */
         if (slot_is_callback(word))
             record_claim(slot, NULL, pass);
         slot = slot_is_link(word) ? link_target(word) : slot + 1;
@@ -96,9 +109,9 @@ static void claim_records(struct canopy_ctx *ctx, struct pass *pass)
 static bool state_set(struct canopy_ctx *ctx, uintptr_t word)
 {
     /* Acquire: who loses goes on to look at the slots, which must not come before. */
-    uintptr_t state = word_load_acquire(&ctx->state);
+    uintptr_t state = word_load_acquire(&ctx->state); /* C2 */
     while (state_is_live(state)) {
-        if (!word_cas_seq_cst(&ctx->state, &state, word)) /* C1: pairs with C2, C4, C6, C7 */
+        if (!word_cas_seq_cst(&ctx->state, &state, word)) /* C1: pairs with C2, C4, C6b, C7b */
             continue;
         if (state == STATE_WAITED) {
             futex_wake_all(futex_low_half(&ctx->state));
@@ -112,10 +125,10 @@ static bool state_set(struct canopy_ctx *ctx, uintptr_t word)
 /* What the winner of C1 has to deliver beside the wakes: the fd at once, records later. */
 static void tell(struct canopy_ctx *ctx, struct pass *pass)
 {
-    uintptr_t aux = word_load_seq_cst(&ctx->aux); /* C7: pairs with extension.c */
+    uintptr_t aux = word_load_seq_cst(&ctx->aux); /* C7: pairs with C7a */
     if (unlikely(aux & AUX_EXTENSION))
         extension_fire(aux_extension(aux));
-    if (unlikely(u64_load_seq_cst(&ctx->refs) & REFS_RECORDS)) /* C8: pairs with record_arm */
+    if (unlikely(u64_load_seq_cst(&ctx->refs) & REFS_RECORDS)) /* C8: pairs with C8a */
         claim_records(ctx, pass);
 }
 
@@ -131,7 +144,8 @@ static bool mark(struct canopy_ctx *ctx, uintptr_t word, struct pass *pass)
 /* Done, and everything below: what has no children needs no sweep to say so. */
 static bool is_settled(const struct canopy_ctx *ctx)
 {
-    uintptr_t state = word_load_seq_cst(&ctx->state); /* before the slots, as C1 before C3 */
+    /* C2, C9: before the slots, as C1 before C3. */
+    uintptr_t state = word_load_seq_cst(&ctx->state);
     return !state_is_live(state) && ((state & STATE_SWEPT) || !ctx_may_have_children(ctx));
 }
 
@@ -196,7 +210,7 @@ static struct canopy_ctx *leave_other(struct canopy_ctx *ctx, uintptr_t word,
     if (ctx_kind(ctx) == KIND_VALUE)
         return ctx;
     if (!detours->beyond)
-        word_store_release(&ctx->state, word | STATE_SWEPT);
+        word_store_release(&ctx->state, word | STATE_SWEPT); /* C9 */
     if (detours->count > 0 && input_merged(detours->inputs[detours->count - 1]) == ctx)
         return detours->inputs[--detours->count];
     return (struct canopy_ctx *)word_load_acquire(&ctx_parent(ctx)->state); /* E1 */
@@ -208,7 +222,7 @@ static inline struct canopy_ctx *leave(struct canopy_ctx *ctx, uintptr_t word,
     if (unlikely(ctx_kind(ctx) > KIND_ROOT)) /* merged, or a value layer */
         return leave_other(ctx, word, detours);
     if (likely(!detours->beyond))
-        word_store_release(&ctx->state, word | STATE_SWEPT);
+        word_store_release(&ctx->state, word | STATE_SWEPT); /* C9 */
     return ctx;
 }
 
@@ -222,7 +236,7 @@ static struct canopy_ctx *slot_child(uintptr_t word)
 static struct canopy_ctx *look(atomic_word *slot, uintptr_t word)
 {
     while (word != 0 && !slot_is_callback(word) && !(word & SLOT_LOOKED))
-        if (word_cas_acq_rel(slot, &word, word | SLOT_LOOKED))
+        if (word_cas_acq_rel(slot, &word, word | SLOT_LOOKED)) /* S9 */
             break;
     return slot_child(word);
 }
@@ -307,7 +321,7 @@ static struct place next_row(struct canopy_ctx *ctx, uintptr_t link)
 static atomic_word *mark_leaves(struct place at, uintptr_t word, struct pass *pass)
 {
     for (; at.leaving != (uintptr_t)at.slot; at.slot++) {
-        uintptr_t held = word_load_seq_cst(at.slot); /* C3: pairs with S3 in children.c */
+        uintptr_t held = word_load_seq_cst(at.slot); /* C3: pairs with S3 */
         if (held & (SLOT_LINK | SLOT_CALLBACK))
             break;
         look_ahead(at.slot);
@@ -362,7 +376,7 @@ static struct canopy_ctx *walk(struct canopy_ctx *top, struct pass *pass)
             at.slot++;
             continue;
         }
-        uintptr_t held = word_load_seq_cst(at.slot); /* C3: pairs with S3 in children.c */
+        uintptr_t held = word_load_seq_cst(at.slot); /* C3: pairs with S3 */
         if (slot_is_link(held)) {
             at = next_row(ctx, held);
             if (at.slot)

@@ -66,7 +66,8 @@
  *     L4  heap->leaving = 0, at the very end: memory and heap are done with
  *   others:
  *     O3  owner = SHARED or LOOKED       fence_heavy, where the heap is another thread's
- *     O4  load heap->leaving, then the slot
+ *     O4  load heap->leaving, then the slot (C3, S2)
+ *     L6  who counts, or frees a root, waits until leaving is another slot, or 0
  *
  *   Either L2 sees O3 (or a tag), and the thread goes the general way, or O4 sees
  *   L1: then this one slot may still be under a plain store. A heap has one thread,
@@ -78,11 +79,33 @@
  *
  *   register, in a stripe that is `owned` (children_enter): S3 is a plain store and
  *   fence_light, and whoever needs S3's other side (S2, C3) has found the stripe's
- *   flag and fenced. The flag is set before (O1), and then the parent is looked at
+ *   flag (O5) and fenced. The flag is set before (O1), and then the parent is looked at
  *   once more (O2): who did not find it had ended or let go of the parent before,
  *   O2 sees that, and no block becomes OWNED under a walk. What was SHARED for one that
  *   waited for idle becomes OWNED again in the same way: as long as anybody waits, and
  *   may be counting, O2 sees WATCHED.
+ *
+ *   A block that is added while others go by is opened by who adds it: that puts it in
+ *   (S3), then loads the mode of the block before it (O6); who goes by opens that (O3),
+ *   then loads its link (O7).
+ *
+ * Ordering pairs:
+ *   L1,L2/O3,O4  the way out of an owned block against who opens it: store-then-load, by a
+ *         light fence and a heavy one: either L2 sees the mode or O4 the slot. Without it a
+ *         walker keeps what L3 gives free.
+ *   L4/O4,L6  L4 is a release, after memory and heap are done with. Without it a slot is
+ *         counted, or a root's heaps are freed, under who is still leaving.
+ *   L3/S8  L3 is a release, after all that the child did. Without it the parent's memory is
+ *         reused under it.
+ *   L5a,L5/O3,C3  the way out of any other block against who opens it, all seq_cst: either
+ *         L5 sees the mode or C3 that the slot is empty. Without it a walker reads a
+ *         context that was freed at once.
+ *   O1,O2/C1,S1,O5  a stripe that becomes owned against who ends, counts or watches: either
+ *         O2 sees that or O5 that it has to fence, seq_cst. Without it a block is OWNED
+ *         under a walk.
+ *   S3,O6/O3,O7  a block that is added against who opens all: either O6 sees the mode or O7
+ *         the block, seq_cst. Without it a child leaves the new block by plain stores under
+ *         a walk.
  *
  * References. An occupied slot *is* the child's reference to its parent: no
  * count is touched as children come and go. Only when the last handle goes (or
@@ -96,11 +119,25 @@
  *                   and tag its own slot, unless S2 did
  *
  *   S1 before S2 and S3 before S4 are store-then-load on both sides, hence
- *   seq_cst (or a light fence against a heavy one): either S2 sees the child or S4
- *   sees that the handles are gone. With either weaker a child could stay uncounted
- *   under a parent that counts, and the parent would be freed under it. The count is
- *   raised before the tag is set and lowered again when the tag could not be set, so
- *   it is never short.
+ *   seq_cst (or a light fence against a heavy one). WATCHED takes the place of S1 where
+ *   somebody waits for idle. The count is raised before the tag is set and lowered again
+ *   when the tag could not be set, so it is never short.
+ *
+ * Ordering pairs:
+ *   S1,S2/S3,S4  release, or a wait for idle, against register: either S2 sees the child
+ *         or S4 that the handles are gone. Without it a child stays uncounted under a
+ *         parent that counts, which is freed under it.
+ *   S5/S6  each drop of a count or a handle is a release, and what finds none left an
+ *         acquire: what all of them did comes before the end. Without it memory is reused
+ *         under a thread that had let go of it, in its own order, before.
+ *   S3/S0  a row is linked by a release, and links are loaded by acquires. Without it who
+ *         goes on to the row reads what was in that memory before.
+ *   S9/S9  who tags a slot and who leaves it do so by a compare-and-swap of one word, so one
+ *         of them is first, and sees what the other did. Without it a walker stands on a
+ *         context that was freed at once.
+ *   S7/S8  who leaves a slot does so by a release, and who finds it empty and goes on to
+ *         reuse the parent loads it by an acquire. Without it the parent's memory is reused
+ *         under a child that was just leaving.
  *
  * Cancel. The handshake with a canceller is the same shape, with the state word:
  *
@@ -109,8 +146,8 @@
  *     cancel    C1: compare-and-swap the state                       seq_cst
  *               C3: load the slots                                   seq_cst
  *
- *   One of the two sees the other. With S3 a mere release store the load C4 may
- *   run ahead of it, C3 may read 0, and the cancel is lost.
+ *   One of the two sees the other, as cancel.c has it. With S3 a mere release store the
+ *   load C4 may run ahead of it.
  *
  * Linearization: register at S3, unregister at its compare-and-swap or at L3.
  *
@@ -127,22 +164,41 @@
  * in it: it is retired through RCU. The owner comes by two ways, neither of which waits:
  *
  *   owner, by a claim:         B1  heap->claiming = stripe          fence_light
- *                                  load held: set: another stripe
- *   owner, remembered slot:        load stripe_epoch: moved: by a claim; S3
+ *                              B1a load held: set: another stripe
+ *   owner, remembered slot:    B7  load stripe_epoch: moved: by a claim; S3
  *                              B4  next, only now: the context that remembers it is taken
  *                                  off the magazine's top (a record: hint_slot changes; the
  *                                  slot that was taken last: the next claim changes that)
  *   scavenger:                 B3  stripe_epoch += EPOCH_TRIM; held = 1      fence_heavy
  *                              B2  load claiming: this stripe: not now
- *                              B4  load the top, and its slot, hint_slot, the last slot: their
+ *                              B4a load the top, and its slot, hint_slot, the last slot: their
  *                                  blocks stay
- *                                  unlink what is empty; held = 0; leave_epoch += EPOCH_TRIM
+ *                                  unlink what is empty
+ *                              B2a held = 0
+ *                              B5a leave_epoch += EPOCH_TRIM
  *
- *   Either the owner sees B3, or B2 and B4 see where it is. Who has gone on from there to
- *   another slot or stripe stored S3 before, and claiming, top and the others by releases. A
- *   slot that is left meanwhile is remembered with leave_epoch (B5), which stripe_epoch is
- *   ahead of until all unlinking is done: so it is not entered again, whatever became of
- *   its block.
+ *   Either the owner sees B3, or B2 and B4a see where it is. A slot that is left meanwhile
+ *   is remembered with leave_epoch (B5), which stripe_epoch is ahead of until all unlinking
+ *   is done: so it is not entered again, whatever became of its block.
+ *
+ * Ordering pairs:
+ *   B1,B1a/B3,B2  a claim against the scavenger: store-then-load, by a light fence and a
+ *         heavy one. Without it a child is put into a block that is just unlinked.
+ *   B7/B3,B4a  a remembered slot against the scavenger: the epoch is loaded before S3, and
+ *         the owner stays where B4a finds it until S3 is done. Without it a child is put into a
+ *         block that is just unlinked.
+ *   B4/B4a  B4 is a release, after S3: who sees that the owner has gone on sees the child.
+ *         Without it a block counts as empty in which one is.
+ *   B1/B2  the end of a claim is a release, after S3, as B4. Without it a block counts
+ *         as empty in which a child is.
+ *   B2a/B1a  the scavenger's end is a release: the owner finds the list of blocks as it has
+ *         become. Without it the search goes on in a block that is gone.
+ *   B5/B5a  B5 comes before the slot is left, and B5a after all unlinking: what is remembered
+ *         from in between does not hold. Without it a slot is entered again in a block that
+ *         was unlinked.
+ *   B7/B8  a parent's end advances the epochs before its blocks go. Whoever has a parent in
+ *         hand that lies in its place has that memory by way of the pool, which orders the
+ *         two; so B7 is relaxed. Without it a slot is entered in a block that is gone.
  *
  * A heap finds its stripe under a parent in a table of its own, so that what others have in
  * the list need not be looked through. The stripe's line is therefore the heap's, and is
@@ -152,6 +208,10 @@
  *                   give the parent's memory back
  *     register      T2: take what was handed over, out of the table and back to the pool
  *                   look for the parent in the table
+ *
+ * Ordering pairs:
+ *   T1/T2  the hand-over's (handoff.h), and that T1 comes before the parent's memory goes.
+ *         Without it a child is put into the stripe of a parent that is gone.
  *
  *   Who looks has its parent in hand. Where that lies in the place of one that is gone,
  *   its memory came by way of the pool from who did T1, so T2 finds the old one's stripe.
@@ -243,12 +303,12 @@ static struct block *block_new(struct heap *heap, struct stripe *stripe)
     return block;
 }
 
-/* Opens a block at least as far as `mode` says; seq_cst: pairs with stripe_own and L2. */
+/* Opens a block at least as far as `mode` says. */
 static void block_open(struct block *block, uintptr_t mode)
 {
-    uintptr_t owner = word_load_seq_cst(&block->owner);
+    uintptr_t owner = word_load_seq_cst(&block->owner); /* O3, where it says so already */
     while (!(owner & (mode | BLOCK_LOOKED)))
-        if (word_cas_seq_cst(&block->owner, &owner, (owner & ~BLOCK_MODE) | mode))
+        if (word_cas_seq_cst(&block->owner, &owner, (owner & ~BLOCK_MODE) | mode)) /* O3 */
             break;
 }
 
@@ -308,8 +368,8 @@ static void remember_slot(struct heap *heap, const struct canopy_ctx *parent,
     struct busy *busy = children_busy(heap, parent);
     busy->parent = parent;
     busy->claims = 0;
-    word_store_release(&busy->slot, (uintptr_t)slot); /* B4, after S3 in the last one */
-    busy->epoch = u64_load_relaxed(&stripe_epoch);
+    word_store_release(&busy->slot, (uintptr_t)slot); /* B4: after S3 in the last one */
+    busy->epoch = u64_load_relaxed(&stripe_epoch);    /* B7: the stripe is not being trimmed */
 }
 
 /* With one block, whose first slot is taken. NULL: no memory. */
@@ -336,14 +396,14 @@ static struct stripe *stripe_new(struct heap *heap, const struct canopy_ctx *par
 /* The owner's thread is at the stripe, until stripe_end. False: who trims it is. */
 static void stripe_end(struct heap *heap)
 {
-    word_store_release(&heap->claiming, 0); /* pairs with B2 */
+    word_store_release(&heap->claiming, 0); /* B1: pairs with B2 */
 }
 
 static bool stripe_begin(struct heap *heap, const struct stripe *stripe)
 {
     word_store_relaxed(&heap->claiming, (uintptr_t)stripe); /* B1: pairs with B2 */
     fence_light();
-    if (likely(!u32_load_acquire(&stripe->held)))
+    if (likely(!u32_load_acquire(&stripe->held))) /* B1a: pairs with B3, B2a */
         return true;
     stripe_end(heap);
     return false;
@@ -355,7 +415,7 @@ static void stripe_set_mode(struct stripe *stripe, uintptr_t from, uintptr_t to)
     struct block *block = stripe->first;
     do {
         uintptr_t owner = (uintptr_t)stripe->owner | from;
-        word_cas_seq_cst(&block->owner, &owner, (uintptr_t)stripe->owner | to);
+        word_cas_seq_cst(&block->owner, &owner, (uintptr_t)stripe->owner | to); /* O1 */
         block = block->next;
     } while (block != stripe->first);
 }
@@ -363,9 +423,9 @@ static void stripe_set_mode(struct stripe *stripe, uintptr_t from, uintptr_t to)
 /* O2: whether somebody may rely on the blocks of a parent being open, or will. */
 static bool must_be_open(const struct canopy_ctx *parent)
 {
-    uint64_t refs = u64_load_seq_cst(&parent->refs);
+    uint64_t refs = u64_load_seq_cst(&parent->refs); /* O2: pairs with S1 */
     return refs_handles(refs) == 0 || (refs & REFS_WATCHED) ||
-           !state_is_live(ctx_state_seq_cst(parent));
+           !state_is_live(ctx_state_seq_cst(parent)); /* O2: pairs with C1 */
 }
 
 /*
@@ -382,7 +442,7 @@ static void stripe_own(struct stripe *stripe, const struct canopy_ctx *parent)
                         : stripe->claimed <= CANOPY_BUSY_AFTER) ||
         !fence_is_asymmetric || must_be_open(parent))
         return;
-    u32_exchange_seq_cst(&stripe->owned, 1); /* O1 */
+    u32_exchange_seq_cst(&stripe->owned, 1); /* O1: pairs with O5 */
     stripe_set_mode(stripe, BLOCK_SHARED, 0);
     if (must_be_open(parent)) /* O2 */
         stripe_set_mode(stripe, 0, BLOCK_SHARED);
@@ -403,10 +463,10 @@ static bool stripe_add(struct heap *heap, struct canopy_ctx *parent, uintptr_t w
     if (is_static) {
         word_store_relaxed(&block->link, SLOT_END);
         stripe->next = (struct stripe *)word_load_relaxed(&heap->statics);
-        word_store_release(&heap->statics, (uintptr_t)stripe); /* pairs with children_trim */
+        word_store_release(&heap->statics, (uintptr_t)stripe); /* K6: pairs with K7 */
         return true;
     }
-    uintptr_t link = word_load_acquire(&parent->link);
+    uintptr_t link = word_load_acquire(&parent->link); /* S0 */
     do {
         stripe->next = link & SLOT_HOT ? link_block(link)->stripe : NULL;
         word_store_relaxed(&block->link, link & ~SLOT_HOT);
@@ -414,7 +474,7 @@ static bool stripe_add(struct heap *heap, struct canopy_ctx *parent, uintptr_t w
     } while (
         !word_cas_seq_cst(&parent->link, &link, (uintptr_t)block->slots | SLOT_LINK | SLOT_HOT));
     table_put(heap->stripes, (uintptr_t)parent, stripe);
-    u32_store_release(&slab_of(parent)->has_hot, 1); /* after the link: pairs with children_trim */
+    u32_store_release(&slab_of(parent)->has_hot, 1); /* K4: after the link; pairs with K5 */
     stripe_own(stripe, parent);
     return true;
 }
@@ -437,11 +497,11 @@ static bool stripe_enter(struct stripe *stripe, atomic_word *slot, uintptr_t wor
 
 /*
  * Who went by the place before the block was there did so after `after` was opened: then
- * the block is as open before anything leaves it. seq_cst: pairs with children_open.
+ * the block is as open before anything leaves it.
  */
 static void block_follow(struct block *block, const struct block *after)
 {
-    uintptr_t mode = word_load_seq_cst(&after->owner) & BLOCK_MODE;
+    uintptr_t mode = word_load_seq_cst(&after->owner) & BLOCK_MODE; /* O6: pairs with O3 */
     if (mode)
         block_open(block, mode);
 }
@@ -543,7 +603,7 @@ static __attribute__((noinline)) bool stripe_register(struct heap *heap, struct 
 
 bool children_add(struct heap *heap, struct canopy_ctx *parent, uintptr_t word, atomic_word *where)
 {
-    uintptr_t link = word_load_acquire(&parent->link); /* acquire: the rows behind it */
+    uintptr_t link = word_load_acquire(&parent->link); /* S0 */
     bool lost = false;
     bool is_small =
         !(link & SLOT_HOT) && ctx_kind(parent) != KIND_STATIC && !becomes_busy(heap, parent);
@@ -556,7 +616,7 @@ bool children_add(struct heap *heap, struct canopy_ctx *parent, uintptr_t word, 
                 return true;
             if (no_memory)
                 return false;
-            link = word_load_acquire(&parent->link);
+            link = word_load_acquire(&parent->link); /* S0 */
         }
     }
     if (is_small && !lost && !(link & SLOT_HOT) && link != SLOT_END) {
@@ -577,7 +637,7 @@ bool children_add(struct heap *heap, struct canopy_ctx *parent, uintptr_t word, 
 static atomic_word *next_occupied(atomic_word *slot, uintptr_t *word, bool *in_block)
 {
     for (;;) {
-        *word = word_load_seq_cst(slot); /* S2 and C3: after the caller's seq_cst write */
+        *word = word_load_seq_cst(slot); /* S2, C3, S8: after the caller's seq_cst write */
         if (*word == 0) {
             slot++;
         } else if (slot_is_link(*word)) {
@@ -607,25 +667,25 @@ static void open_ahead(const struct block *block)
 void children_open(struct canopy_ctx *parent, uintptr_t mode)
 {
     bool fence = false;
-    uintptr_t link = word_load_seq_cst(&parent->link);
+    uintptr_t link = word_load_seq_cst(&parent->link); /* S2, C3: after S1 or C1 */
     if (!(link & SLOT_HOT))
         return;
     for (atomic_word *row = link_target(link); row && slot_is_in_block(row);) {
         struct block *block = block_of(row);
         open_ahead(block);
-        /* seq_cst: pairs with stripe_own, which then sees why we look. */
+        /* O5: pairs with O1; stripe_own then sees why we look. */
         fence |= u32_load_seq_cst(&block->stripe->owned) && !heap_is_own(block->stripe->owner);
         block_open(block, mode);
-        row = link_target(word_load_seq_cst(&block->link));
+        row = link_target(word_load_seq_cst(&block->link)); /* O7: pairs with S3 */
     }
     if (fence)
-        domain_fence(ctx_domain(parent)); /* pairs with the light ones in children.h */
+        domain_fence(ctx_domain(parent)); /* between O3 and O4, and C1 or S1 and C3 or S2 */
 }
 
 /* A slot that is being emptied by plain stores: a few instructions of another thread. */
 static void await_left(const atomic_word *slot)
 {
-    while (unlikely(children_leaving(slot) == (uintptr_t)slot))
+    while (unlikely(children_leaving(slot) == (uintptr_t)slot)) /* L6: pairs with L4 */
         pause_ns(1000);
 }
 
@@ -641,14 +701,14 @@ bool children_empty(const struct canopy_ctx *parent)
 
 void children_count_slot(struct canopy_ctx *parent, atomic_word *slot, bool records)
 {
-    uintptr_t word = word_load_seq_cst(slot);
+    uintptr_t word = word_load_seq_cst(slot); /* S2 */
     while (word != 0 && !(word & SLOT_COUNTED)) {
         if (slot_is_callback(word) && !records)
             return;
-        u64_fetch_add_relaxed(&parent->refs, REFS_COUNT); /* before the tag, so never short */
-        if (word_cas_acq_rel(slot, &word, word | SLOT_COUNTED))
+        u64_fetch_add_relaxed(&parent->refs, REFS_COUNT);       /* before the tag, so never short */
+        if (word_cas_acq_rel(slot, &word, word | SLOT_COUNTED)) /* S9 */
             return;
-        /* The caller keeps the parent, so this is never the last one. */
+        /* S5: the caller keeps the parent, so this is never the last one. */
         uint64_t refs = u64_fetch_add_acq_rel(&parent->refs, -REFS_COUNT) - REFS_COUNT;
         if ((refs & REFS_WATCHED) && !(refs & REFS_COUNTED))
             futex_wake_all(futex_low_half(&parent->refs));
@@ -673,7 +733,7 @@ void children_count_all(struct canopy_ctx *parent, bool records)
 
 void children_watch(struct canopy_ctx *parent, struct parked *watch)
 {
-    /* In the place of S1: who registers later sees it, or is seen below. */
+    /* S1, in its place: who registers later sees it, or is seen below. */
     park_flag(watch, &parent->refs, REFS_WATCHED);
     children_count_all(parent, false);
 }
@@ -685,9 +745,9 @@ void children_unwatch(struct canopy_ctx *parent, struct parked *watch)
 
 void children_flag_records(struct canopy_ctx *parent)
 {
-    uint64_t refs = u64_load_acquire(&parent->refs);
+    uint64_t refs = u64_load_acquire(&parent->refs); /* C8a, where another has set it */
     while (!(refs & REFS_RECORDS))
-        if (u64_cas_seq_cst(&parent->refs, &refs, refs | REFS_RECORDS))
+        if (u64_cas_seq_cst(&parent->refs, &refs, refs | REFS_RECORDS)) /* C8a: pairs with C8 */
             break;
 }
 
@@ -700,7 +760,7 @@ void children_look(struct canopy_ctx *ctx)
         return; /* a root or a static: gone only when nobody can be looking */
     uintptr_t word = word_load_relaxed(slot);
     while (!(word & SLOT_LOOKED))
-        if (word_cas_acq_rel(slot, &word, word | SLOT_LOOKED))
+        if (word_cas_acq_rel(slot, &word, word | SLOT_LOOKED)) /* S9 */
             return;
 }
 
@@ -711,10 +771,7 @@ struct removal children_remove(struct canopy_ctx *parent, uintptr_t where, uintp
     bool looked = false;
     if (where & SLOT_STRIPED)
         rcu_read_begin(); /* the block, which may go with the parent, is looked at once more */
-    /*
-     * Release: the next owner of the slot, and of our memory, comes after all that we did.
-     * seq_cst before the load below: pairs with O3 and O4.
-     */
+    /* L5a, S7, S9: the next owner of the slot, and of our memory, comes after all that we did. */
     while (!word_cas_seq_cst(slot, &seen, 0)) {
         /* While the slot is ours the parent is there to be tagged. */
         if (seen & SLOT_LOOKED)
@@ -731,13 +788,13 @@ struct removal children_remove(struct canopy_ctx *parent, uintptr_t where, uintp
 
 bool children_small_and_gone(const struct canopy_ctx *parent)
 {
-    uintptr_t link = word_load_acquire(&parent->link);
+    uintptr_t link = word_load_acquire(&parent->link); /* S0 */
     if (link & SLOT_HOT)
         return false;
     const struct line *line = (const struct line *)link_target(link);
     uintptr_t any = 0;
     for (unsigned i = 0; i < LINE_SLOTS; i++)
-        any |= word_load_acquire(&line->slots[i]);
+        any |= word_load_acquire(&line->slots[i]); /* S8: pairs with S7 */
     return any == 0;
 }
 
@@ -761,12 +818,12 @@ static void stripe_free(struct stripe *stripe)
 
 void children_free(struct canopy_ctx *parent)
 {
-    uintptr_t link = word_load_acquire(&parent->link);
+    uintptr_t link = word_load_acquire(&parent->link); /* S0 */
     struct stripe *stripe = NULL;
     if (link & SLOT_HOT) {
         stripe = link_block(link)->stripe;
-        u64_fetch_add_seq_cst(&stripe_epoch, 1);
-        u64_fetch_add_seq_cst(&leave_epoch, 1); /* second: never ahead of the other one */
+        u64_fetch_add_seq_cst(&stripe_epoch, 1); /* B8 */
+        u64_fetch_add_seq_cst(&leave_epoch, 1);  /* B8: second, never ahead of the other one */
     }
     while (stripe) {
         struct stripe *next = stripe->next;

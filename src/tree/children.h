@@ -31,7 +31,7 @@ static inline struct block *block_of(const void *slot)
 
 static inline struct heap *block_heap(const struct block *block)
 {
-    return (struct heap *)(word_load_acquire(&block->owner) & ~BLOCK_MODE);
+    return (struct heap *)(word_load_acquire(&block->owner) & ~BLOCK_MODE); /* fixed; S0 */
 }
 
 /* The part of a hot parent's list in which one heap's thread registers. */
@@ -54,7 +54,7 @@ struct stripe {
 /*
  * Advances when a stripe's block may have gone: what remembers a slot of one
  * from before must not look at it. `leave_epoch` is what one remembers: the same, but
- * while blocks are trimmed, when what is remembered will not hold (children.c, B3).
+ * while blocks are trimmed, when what is remembered will not hold (children.c, B5a).
  */
 extern atomic_u64 stripe_epoch;
 extern atomic_u64 leave_epoch;
@@ -95,7 +95,7 @@ void children_flag_records(struct canopy_ctx *parent);
 static inline void children_expect_records(struct canopy_ctx *parent)
 {
     if (unlikely(!(u64_load_acquire(&parent->refs) & REFS_RECORDS)))
-        children_flag_records(parent); /* C8: pairs with mark in cancel.c */
+        children_flag_records(parent); /* C8a: pairs with C8 */
 }
 
 /* Tags a context that the caller keeps as looked at: it will be retired, not freed. */
@@ -111,13 +111,13 @@ void children_open(struct canopy_ctx *parent, uintptr_t mode);
 
 static inline bool children_is_looked(const atomic_word *slot)
 {
-    return word_load_acquire(&block_of(slot)->owner) & BLOCK_LOOKED;
+    return word_load_acquire(&block_of(slot)->owner) & BLOCK_LOOKED; /* whether O3 was done */
 }
 
 /* The slot that the owner of the block around `slot` is emptying by plain stores, or 0. */
 static inline uintptr_t children_leaving(const atomic_word *slot)
 {
-    return word_load_acquire(&block_heap(block_of(slot))->leaving);
+    return word_load_acquire(&block_heap(block_of(slot))->leaving); /* O4: pairs with L1, L4 */
 }
 
 /*
@@ -134,7 +134,7 @@ static inline bool children_is_free(const atomic_word *slot)
 static inline void children_enter(atomic_word *slot, uintptr_t word)
 {
     word_store_release(slot, word); /* S3 */
-    fence_light();                  /* pairs with children_open */
+    fence_light();                  /* against children_open's heavy one */
 }
 
 /*
@@ -149,7 +149,7 @@ static inline bool children_is_own(const atomic_word *slot, struct heap **heap)
 
 static inline bool children_leave(struct heap *heap, atomic_word *slot, uintptr_t word)
 {
-    word_store_relaxed(&heap->leaving, (uintptr_t)slot); /* L1 */
+    word_store_relaxed(&heap->leaving, (uintptr_t)slot); /* L1: pairs with O4 */
     fence_light();
     if (likely(word_load_acquire(&block_of(slot)->owner) == (uintptr_t)heap && /* L2 */
                word_load_acquire(slot) == word)) {
@@ -175,7 +175,8 @@ static inline struct hint children_hint(const atomic_word *slot)
 {
     struct heap *heap;
     bool is_own = children_is_own(slot, &heap);
-    return (struct hint){is_own ? heap : NULL, u64_load_acquire(&leave_epoch)}; /* B5 */
+    return (struct hint){is_own ? heap : NULL,
+                         u64_load_acquire(&leave_epoch)}; /* B5: pairs with B5a */
 }
 
 static inline void children_take_hint(struct hint hint, const struct canopy_ctx *parent,
@@ -184,7 +185,7 @@ static inline void children_take_hint(struct hint hint, const struct canopy_ctx 
     if (!hint.heap)
         return;
     hint.heap->hint_parent = parent;
-    word_store_release(&hint.heap->hint_slot, (uintptr_t)slot); /* B4, after S3 in the last one */
+    word_store_release(&hint.heap->hint_slot, (uintptr_t)slot); /* B4: after S3 in the last one */
     hint.heap->hint_epoch = hint.epoch;
 }
 
@@ -195,8 +196,9 @@ static inline void children_take_hint(struct hint hint, const struct canopy_ctx 
 static inline bool children_enter_hint(struct heap *heap, const struct canopy_ctx *parent,
                                        uintptr_t word, atomic_word *where)
 {
-    atomic_word *slot = (atomic_word *)word_load_relaxed(&heap->hint_slot); /* B4 */
-    if (heap->hint_parent != parent || heap->hint_epoch != u64_load_relaxed(&stripe_epoch) ||
+    atomic_word *slot = (atomic_word *)word_load_relaxed(&heap->hint_slot); /* our own */
+    if (heap->hint_parent != parent ||
+        heap->hint_epoch != u64_load_relaxed(&stripe_epoch) || /* B7 */
         unlikely(!children_is_free(slot)))
         return false;
     word_store_relaxed(where, (uintptr_t)slot | SLOT_STRIPED);
@@ -225,7 +227,7 @@ static inline atomic_word *children_last_slot(struct heap *heap, const struct ca
 {
     const struct busy *busy = children_busy(heap, parent);
     atomic_word *slot = (atomic_word *)word_load_relaxed(&busy->slot);
-    if (busy->parent != parent || busy->epoch != u64_load_relaxed(&stripe_epoch) ||
+    if (busy->parent != parent || busy->epoch != u64_load_relaxed(&stripe_epoch) || /* B7 */
         !children_is_free(slot) || word_load_relaxed(&block_of(slot)->owner) != (uintptr_t)heap)
         return NULL;
     return slot;

@@ -67,7 +67,7 @@ bool limit_take(struct domain *domain, size_t n)
     do {
         if (n > domain->max_live - live)
             return false;
-    } while (!u64_cas_acq_rel(&domain->live, &live, live + n));
+    } while (!u64_cas_acq_rel(&domain->live, &live, live + n)); /* a count, and no more */
     return true;
 }
 
@@ -256,7 +256,7 @@ const canopy_ctx *canopy_retain(const canopy_ctx *ctx)
 /* What ends with the last reference, not a grace period later. */
 static void finish(struct canopy_ctx *ctx)
 {
-    uintptr_t aux = word_load_acquire(&ctx->aux);
+    uintptr_t aux = word_load_acquire(&ctx->aux); /* Q2 */
     if (ctx_kind(ctx) == KIND_VALUE) {
         const canopy_key *key = (const canopy_key *)word_load_relaxed(&ctx->slot0);
         if (key->destroy)
@@ -278,7 +278,7 @@ static bool must_end_elsewhere(const struct canopy_ctx *ctx)
 
 void count_drop(struct canopy_ctx *ctx, struct handoff_node **dead)
 {
-    /* Pairs with every other drop: what all of them did comes before the end. */
+    /* S5, S6: what all who drop one did comes before the end. */
     uint64_t refs = u64_fetch_add_acq_rel(&ctx->refs, -REFS_COUNT) - REFS_COUNT;
     if ((refs & REFS_WATCHED) && !(refs & REFS_COUNTED))
         futex_wake_all(futex_low_half(&ctx->refs)); /* wait_idle; only the address is used */
@@ -368,7 +368,7 @@ void refs_drop(struct canopy_ctx *ctx, uint64_t unit)
             last = refs_handles(refs) == 1;
             if (last && ctx_kind(ctx) == KIND_ROOT)
                 return; /* the root's own, which canopy_root_free takes */
-            /* S1: the last handle becomes a guard; pairs with S4. */
+            /* S1, S5: pairs with S4; the last handle becomes a guard. */
         } while (!u64_cas_seq_cst(&ctx->refs, &refs, refs - REFS_HANDLE + (last ? REFS_COUNT : 0)));
         if (!last)
             return;
@@ -382,10 +382,10 @@ void refs_drop(struct canopy_ctx *ctx, uint64_t unit)
 /* Whether everything about `ctx` is its only handle's: no child, no hook, nobody to tell. */
 static bool is_sole(struct canopy_ctx *ctx)
 {
-    /* Acquire: earlier releases of other handles come before our reuse. */
+    /* S6: releases of other handles come before our reuse. */
     if ((u64_load_acquire(&ctx->refs) & ~REFS_RECORDS) != REFS_HANDLE)
         return false;
-    uintptr_t aux = word_load_acquire(&ctx->aux);
+    uintptr_t aux = word_load_acquire(&ctx->aux); /* Q2 */
     switch (ctx_kind(ctx)) {
     case KIND_VALUE:
         if (((const canopy_key *)word_load_relaxed(&ctx->slot0))->destroy)
@@ -393,13 +393,13 @@ static bool is_sole(struct canopy_ctx *ctx)
         break;
     case KIND_CANCEL:
     case KIND_DETACHED:
-        if ((aux & AUX_EXTENSION) || word_load_acquire(&ctx->slot0) != 0)
+        if ((aux & AUX_EXTENSION) || word_load_acquire(&ctx->slot0) != 0) /* S8: pairs with S7 */
             return false;
         break;
     default:
         return false;
     }
-    return word_load_acquire(&ctx->link) == SLOT_END || children_small_and_gone(ctx);
+    return word_load_acquire(&ctx->link) == SLOT_END || children_small_and_gone(ctx); /* S0 */
 }
 
 /* Its slot, where that lies in a block that the calling thread owns with `heap`; or NULL. */
@@ -419,11 +419,11 @@ static bool leave_slot(struct canopy_ctx *ctx, struct heap *heap, uint64_t *epoc
 {
     uintptr_t word = (uintptr_t)ctx;
     if (!(word_load_relaxed(&ctx->slot) & SLOT_STRIPED))
-        return word_cas_acq_rel(ctx_slot(ctx), &word, 0);
+        return word_cas_acq_rel(ctx_slot(ctx), &word, 0); /* S7, S9 */
     atomic_word *slot = own_slot(ctx, heap);
     if (!slot)
         return false;
-    *epoch = u64_load_acquire(&leave_epoch); /* B5 */
+    *epoch = u64_load_acquire(&leave_epoch); /* B5: pairs with B5a */
     return children_leave(heap, slot, word);
 }
 

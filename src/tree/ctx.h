@@ -56,7 +56,7 @@ static inline bool ctx_remembers_slot(const void *object, const void *parent)
 {
     const struct canopy_ctx *ctx = object;
     return ((ctx->parent ^ (uintptr_t)parent) & ~PARENT_FLAGS) == 0 &&
-           u64_load_relaxed(&ctx->refs) == u64_load_relaxed(&stripe_epoch) &&
+           u64_load_relaxed(&ctx->refs) == u64_load_relaxed(&stripe_epoch) && /* B7 */
            likely(children_is_free(ctx_striped_slot(ctx)));
 }
 
@@ -108,8 +108,8 @@ bool ctx_register(struct canopy_ctx *ctx, const canopy_ctx *parent);
 
 /*
  * After publishing in a slot of `parent`: completes the handshake with a last
- * release (children.c, S4) and returns the state that decides whether the
- * newcomer ends at once (C4).
+ * release (S4) and returns the state that decides whether the newcomer ends at
+ * once (C4).
  */
 static inline uintptr_t ctx_registered(struct canopy_ctx *parent, atomic_word *slot, bool record)
 {
@@ -120,15 +120,16 @@ static inline uintptr_t ctx_registered(struct canopy_ctx *parent, atomic_word *s
     return ctx_state_seq_cst(parent); /* C4: pairs with C1 */
 }
 
-/* Before the slot is let go: the clock looks at what is armed (expire.c, D4). */
+/* Before the slot is let go: the clock looks at what is armed (D4). */
 static inline void ctx_disarm(struct canopy_ctx *ctx)
 {
     i64_store_relaxed(&ctx->deadline, CANOPY_NEVER);
 }
 
 /*
- * The same for whatever nobody else has anything to do with: also a value layer, or
- * what had a few children. At most one compare-and-swap.
+ * Gives the only handle of what nobody else has anything to do with back: also of a value
+ * layer, or what had a few children. At most one compare-and-swap. False, and nothing done,
+ * where it is not so.
  */
 bool release_sole(struct canopy_ctx *ctx);
 
@@ -143,7 +144,7 @@ static inline bool ctx_release_leaf(struct canopy_ctx *ctx)
 {
     _Static_assert(KIND_CANCEL == 0, "the other kinds are told by their bits");
     uintptr_t other_kinds = ctx->parent & PARENT_FLAGS & ~PARENT_INHERITED;
-    /* Acquire: earlier releases of other handles come before our reuse. */
+    /* S6, S8: pairs with S5, S7; releases of other handles, ends of children come before. */
     if (unlikely(((u64_load_acquire(&ctx->refs) ^ REFS_HANDLE) & ~REFS_RECORDS) |
                  word_load_acquire(&ctx->slot0) | (word_load_acquire(&ctx->link) ^ SLOT_END) |
                  word_load_acquire(&ctx->aux) | other_kinds))
@@ -155,7 +156,7 @@ static inline bool ctx_release_leaf(struct canopy_ctx *ctx)
     struct heap *heap;
     if (unlikely(!children_is_own(slot, &heap)) || unlikely(pool_is_full(heap, CLASS_CTX)))
         return false;
-    uint64_t epoch = u64_load_acquire(&leave_epoch); /* B5 */
+    uint64_t epoch = u64_load_acquire(&leave_epoch); /* B5: pairs with B5a */
     ctx_disarm(ctx);
     if (unlikely(!children_leave(heap, slot, (uintptr_t)ctx)))
         return false;

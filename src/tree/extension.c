@@ -12,9 +12,17 @@
  *   canceller is just then writing, that canceller right after. So no fd number
  *   is written after it was closed, and nobody waits.
  *
- * C7: done_fd publishes ARMED (and, before, the extension in aux), then loads the
- * state; the canceller sets the state, then loads aux and this word. All seq_cst:
- * one of the two sees the other, and the phase decides who writes.
+ * Whether the canceller writes (C7) or done_fd itself (C7b) is told in cancel.c: one of
+ * the two sees the other, and the phase decides which.
+ *
+ * Ordering pairs:
+ *   Q1/Q1  the fd's word changes by compare-and-swaps, and its last writer stores: who closes
+ *         comes after who writes, and the reverse. Without it a number is written that is
+ *         another file's by then.
+ *   Q3/Q3  of the fd for what is never done there is one: who comes second closes its own.
+ *         Without it there are several, and all but one stay open.
+ *   Q2/Q2  an extension is written before aux names it. Without it who cancels reads an fd
+ *         out of what was in that memory before.
  */
 #include "tree/extension.h"
 
@@ -46,7 +54,7 @@ static uint64_t fd_in(uint64_t word, uint64_t phase)
 
 const canopy_cause *extension_deadline_cause(const struct canopy_ctx *ctx)
 {
-    uintptr_t aux = word_load_acquire(&ctx->aux);
+    uintptr_t aux = word_load_acquire(&ctx->aux); /* Q2 */
     const canopy_cause *cause =
         aux & AUX_EXTENSION ? aux_extension(aux)->deadline_cause : (const canopy_cause *)aux;
     return cause ? cause : CANOPY_DEADLINE_EXCEEDED;
@@ -54,7 +62,7 @@ const canopy_cause *extension_deadline_cause(const struct canopy_ctx *ctx)
 
 struct extension *extension_get(struct canopy_ctx *ctx)
 {
-    uintptr_t aux = word_load_acquire(&ctx->aux);
+    uintptr_t aux = word_load_acquire(&ctx->aux); /* Q2 */
     if (aux & AUX_EXTENSION)
         return aux_extension(aux);
     struct heap *heap = heap_get(ctx_domain(ctx));
@@ -62,7 +70,7 @@ struct extension *extension_get(struct canopy_ctx *ctx)
     if (!extension)
         return NULL;
     *extension = (struct extension){.deadline_cause = (const canopy_cause *)aux};
-    if (word_cas_seq_cst(&ctx->aux, &aux, (uintptr_t)extension | AUX_EXTENSION)) /* C7 */
+    if (word_cas_seq_cst(&ctx->aux, &aux, (uintptr_t)extension | AUX_EXTENSION)) /* C7a, Q2 */
         return extension;
     pool_free(heap, CLASS_LINE, extension); /* only another extension can have come first */
     return aux_extension(aux);
@@ -70,14 +78,14 @@ struct extension *extension_get(struct canopy_ctx *ctx)
 
 void extension_fire(struct extension *extension)
 {
-    uint64_t word = u64_load_seq_cst(&extension->fd); /* C7: pairs with canopy_done_fd */
+    uint64_t word = u64_load_seq_cst(&extension->fd); /* C7: pairs with C7a */
     /* After a fork an inherited eventfd is the parent process's to write. */
     if (fd_phase(word) != FD_ARMED || slab_is_inherited(slab_of(extension)) ||
-        !u64_cas_acq_rel(&extension->fd, &word, fd_in(word, FD_FIRING)))
+        !u64_cas_acq_rel(&extension->fd, &word, fd_in(word, FD_FIRING))) /* Q1 */
         return;
     eventfd_raise(fd_number(word));
     word = fd_in(word, FD_FIRING);
-    if (!u64_cas_acq_rel(&extension->fd, &word, fd_in(word, FD_FIRED))) {
+    if (!u64_cas_acq_rel(&extension->fd, &word, fd_in(word, FD_FIRED))) { /* Q1 */
         u64_store_relaxed(&extension->fd, fd_in(word, FD_CLOSED));
         fd_close(fd_number(word));
     }
@@ -85,13 +93,13 @@ void extension_fire(struct extension *extension)
 
 void extension_close(struct extension *extension)
 {
-    uint64_t word = u64_load_acquire(&extension->fd);
+    uint64_t word = u64_load_acquire(&extension->fd); /* Q1 */
     uint64_t next;
     do {
         if (word == 0)
             return;
         next = fd_phase(word) == FD_FIRING ? FD_CLOSE_AFTER : FD_CLOSED;
-    } while (!u64_cas_acq_rel(&extension->fd, &word, fd_in(word, next)));
+    } while (!u64_cas_acq_rel(&extension->fd, &word, fd_in(word, next))); /* Q1 */
     if (next == FD_CLOSED)
         fd_close(fd_number(word));
 }
@@ -101,13 +109,13 @@ static atomic_u32 never_fd;
 
 static int fd_never(void)
 {
-    uint32_t have = u32_load_acquire(&never_fd);
+    uint32_t have = u32_load_acquire(&never_fd); /* Q3 */
     if (have)
         return (int)have - 1;
     int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (fd < 0)
         return -errno;
-    if (u32_cas_acq_rel(&never_fd, &have, (uint32_t)fd + 1))
+    if (u32_cas_acq_rel(&never_fd, &have, (uint32_t)fd + 1)) /* Q3 */
         return fd;
     fd_close(fd);
     return (int)have - 1;
@@ -121,18 +129,18 @@ int canopy_done_fd(const canopy_ctx *ctx)
     struct extension *extension = extension_get(scope);
     if (!extension)
         return -ENOMEM;
-    uint64_t word = u64_load_acquire(&extension->fd);
+    uint64_t word = u64_load_acquire(&extension->fd); /* Q1 */
     if (!word) {
         int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         if (fd < 0)
             return -errno;
         uint64_t armed = (uint64_t)(fd + 1) | FD_ARMED;
-        if (u64_cas_seq_cst(&extension->fd, &word, armed)) /* C7: pairs with mark */
+        if (u64_cas_seq_cst(&extension->fd, &word, armed)) /* C7a: pairs with C7 */
             word = armed;
         else
             fd_close(fd);
     }
-    if (!state_is_live(word_load_seq_cst(&scope->state))) { /* C7: pairs with C1 */
+    if (!state_is_live(word_load_seq_cst(&scope->state))) { /* C7b: pairs with C1 */
         extension_fire(extension);
         /* Readable at once, also while the canceller is about to write. The caller keeps it open.
          */

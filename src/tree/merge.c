@@ -72,18 +72,18 @@ static void visit_merged(struct canopy_ctx *merged, visit_fn visit, void *arg)
     struct canopy_ctx *todo = merged;
     pthread_mutex_lock(&merge_lock);
     uint64_t number = ++last_visit;
-    struct extension *extension = aux_extension(word_load_acquire(&merged->aux));
+    struct extension *extension = aux_extension(word_load_acquire(&merged->aux)); /* Q2 */
     extension->visit = number;
     extension->visit_next = NULL;
     while (todo) {
         merged = todo;
-        todo = aux_extension(word_load_acquire(&merged->aux))->visit_next;
+        todo = aux_extension(word_load_acquire(&merged->aux))->visit_next; /* Q2 */
         visit(merged, arg);
         for (struct canopy_ctx *input = ctx_parent(merged); input; input = input_next(input)) {
             struct canopy_ctx *above = visit_chain(ctx_parent(input), visit, arg);
             if (!above)
                 continue;
-            extension = aux_extension(word_load_acquire(&above->aux));
+            extension = aux_extension(word_load_acquire(&above->aux)); /* Q2 */
             if (extension->visit == number)
                 continue;
             extension->visit = number;

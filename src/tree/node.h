@@ -5,13 +5,18 @@
  *             address with what kind of end it was and whether the walk below
  *             is complete; in a value layer, forever, the context it shares
  *             its state with; in an INPUT see merge.c
- *   refs      handles (high half), and references from children that were
- *             counted (low half); see children.h
+ *   refs      handles (high half), flags, and references from children that were
+ *             counted (low half); see children.c. Once it is dead the link to what
+ *             ends or is reclaimed with it (ctx.h), and while it is free what it
+ *             remembers of its slot (ctx.c); in an INPUT see merge.c
  *   parent    and, in its low bits, the kind of this context
- *   slot      where the parent's children list holds this context
+ *   slot      where the parent's children list holds this context; while it is free
+ *             where it was
  *   deadline  own deadline; see deadline.c
- *   aux       depends on the kind: cause of the deadline or extension, value
- *   slot0     first slot of the children list, in a value layer the key
+ *   aux       depends on the kind: cause of the deadline or extension, value, in an
+ *             INPUT the merged context
+ *   slot0     first slot of the children list, in a value layer the key, in INPUT 0
+ *             the merged context
  *   link      rest of the children list
  *
  * A free context keeps slot0 empty, link ended, aux zero and deadline NEVER, so
@@ -113,23 +118,23 @@ static inline struct canopy_ctx *ctx_scope(const struct canopy_ctx *ctx)
 }
 
 /*
- * The state that counts, with everything that the canceller wrote before.
- * C2: the acquire pairs with the canceller's compare-and-swap (cancel.c, C1).
+ * The state that counts, with everything that the canceller wrote before. A value layer's
+ * own word never changes.
  */
 static inline uintptr_t ctx_state(const struct canopy_ctx *ctx)
 {
-    uintptr_t state = word_load_acquire(&ctx->state);
+    uintptr_t state = word_load_acquire(&ctx->state); /* C2: pairs with C1 */
     if (unlikely((state & STATE_KIND_MASK) == STATE_FORWARD))
-        state = word_load_acquire(&((struct canopy_ctx *)(state & ~STATE_BITS))->state);
+        state = word_load_acquire(&((struct canopy_ctx *)(state & ~STATE_BITS))->state); /* C2 */
     return state;
 }
 
 /* The same where a store of the caller's must come first (C4). */
 static inline uintptr_t ctx_state_seq_cst(const struct canopy_ctx *ctx)
 {
-    uintptr_t state = word_load_seq_cst(&ctx->state);
+    uintptr_t state = word_load_seq_cst(&ctx->state); /* C4: pairs with C1 */
     if (unlikely((state & STATE_KIND_MASK) == STATE_FORWARD))
-        state = word_load_seq_cst(&((struct canopy_ctx *)(state & ~STATE_BITS))->state);
+        state = word_load_seq_cst(&((struct canopy_ctx *)(state & ~STATE_BITS))->state); /* C4 */
     return state;
 }
 
@@ -198,7 +203,7 @@ static inline atomic_word *ctx_first_slot(struct canopy_ctx *ctx)
 /* A quick no: false when the list surely has nothing in it. */
 static inline bool ctx_may_have_children(const struct canopy_ctx *ctx)
 {
-    return word_load_seq_cst(&ctx->link) != SLOT_END ||
+    return word_load_seq_cst(&ctx->link) != SLOT_END || /* C3, S8 */
            (ctx_kind(ctx) != KIND_VALUE && word_load_seq_cst(&ctx->slot0) != 0);
 }
 

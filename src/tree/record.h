@@ -19,11 +19,10 @@
  *   who runs it    (base.h), or is just taking it back; of a record that is bound to a
  *                  loop the loop's thread, from the start
  *
- *   R1 claim: the exchange to CLAIMED; pairs with the acquire loads in join and stop,
- *      which then look where the record is.
- *   R2 done: the exchange to DONE is the last touch of the record, and a
- *      release; pairs with the acquire load in join, after which the record is
- *      its owner's again. Only the address is used afterwards, for the wake.
+ *   R0 join and stop load the word, an acquire.
+ *   R1 claim: the exchange to CLAIMED.
+ *   R2 done: the exchange to DONE is the last touch of the record. Only the address is used
+ *      afterwards, for the wake.
  *   R3 stop loads the word inside a read section, and touches the slot only if
  *      it is ARMED. The claimer stores CLAIMED before it clears the slot, so a
  *      section that does not see it began before the slot's memory could go back
@@ -31,18 +30,38 @@
  *      which the compare-and-swap from this record's address leaves alone.
  *   R4 settled: who arms a record still looks at the context after it published
  *      the record; it stores `settled` when it has. Who ran the callback waits for
- *      that before it lets go of the context, which fn may have given up. Without
- *      it the context could be freed under canopy_after_func.
+ *      that before it lets go of the context, which fn may have given up.
  *   R5 a record is bound to run from the moment its context is marked (C1 in cancel.c),
  *      a moment before the claim. So join asks the context of an armed record, inside a
  *      read section as R3; by its words alone, since it may be free or another one by
  *      then. The compare-and-swap from ARMED to ARMED, an acquire and a release, says
  *      that it was not: R1, and all that becomes of the context, comes after it.
- *      Without it a new life of the context could be taken for a live one.
- *   R6 `runner` becomes LISTED, and ceases to be, under the list's lock. Stop and join
+ *   R6 `runner` becomes LISTED, and ceases to be, under the list's lock (R8). Stop and join
  *      read it without, which only tells them which lock to take; what they do with the
  *      list they do under it, and only if `runner` is still the same there. So relaxed is
  *      enough.
+ *   R7 stop gives the record back to its owner: a release, for who then reads IDLE.
+ *
+ * Ordering pairs:
+ *   R1/R0  who sees CLAIMED sees by `canopy_fn`, `canopy_arg` and `runner` where the record
+ *         is. Without it a loop's record is looked for where it was before.
+ *   R2/R0  after DONE the record is its owner's. Without it the owner's next use of the
+ *         memory is written over.
+ *   R1/R3  CLAIMED is stored before the slot is cleared. Without it stop looks at a slot that
+ *         has gone back to the allocator.
+ *   R4/R4  `settled` is stored after the armer's last look at the context, a release, and
+ *         awaited by an acquire. Without it the context is freed under canopy_after_func.
+ *   R5/C1,R1  the context of an armed record is looked at, then the record once more.
+ *         Without it a new life of the context is taken for a live one, and join says that a
+ *         callback will not run which then does.
+ *   R7/R0  what stop has done with the record comes before the owner's next use of it.
+ *         Without it that use is written over.
+ *   R6/R6  `runner` says by which lock the list is guarded. Without it who takes a record back
+ *         takes it out of a list that is gone.
+ *   R8/R8  the lists' locks, an acquire and a release as any. Without it a record is in two
+ *         lists, or lost.
+ *   R9/R9  claim and stop are compare-and-swaps of the slot, so one of them is first.
+ *         Without it a callback runs that stop has said will not.
  *
  * Once it runs it can be given up by fn: then who runs it does not touch it again.
  *
@@ -80,7 +99,7 @@ static inline atomic_u32 *record_state(struct canopy_callback *record)
 
 static inline uint32_t record_phase(struct canopy_callback *record)
 {
-    return u32_load_acquire(record_state(record)) & RECORD_PHASE; /* with R1, R2 */
+    return u32_load_acquire(record_state(record)) & RECORD_PHASE; /* R0: pairs with R1, R2, R7 */
 }
 
 static inline atomic_u32 *record_settled(struct canopy_callback *record)
@@ -163,7 +182,7 @@ static inline bool record_claim(atomic_word *slot, const struct canopy_callback 
     uintptr_t word = word_load_relaxed(slot);
     while (slot_is_callback(word) && !(word & SLOT_LOOKED) &&
            (!only || slot_record(word) == only)) {
-        if (!word_cas_acq_rel(slot, &word, word | SLOT_LOOKED))
+        if (!word_cas_acq_rel(slot, &word, word | SLOT_LOOKED)) /* R9 */
             continue;
         struct canopy_callback *record = slot_record(word);
         record->canopy_next = NULL;

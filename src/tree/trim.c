@@ -1,5 +1,5 @@
 /*
- * trim.c - blocks of slots in which nothing is any more go back; see children.c, B1 to B5.
+ * trim.c - blocks of slots in which nothing is any more go back; see children.c, B1 to B7.
  *
  * Parents that have stripes are found as the clock finds contexts: line by line, in slabs
  * that say that there may be some (has_hot). A line may be free by the time, so it is
@@ -11,6 +11,20 @@
  *   K2 tag: compare-and-swap from this very address
  *   K3 after a fence: the tag is still there, and nobody is leaving the slot by plain
  *      stores (L1 to L4): what the context has stays for the rest of the section
+ *
+ *   K4 has_hot = 1, by who gives a context its first stripe, after the link
+ *   K5 has_hot = 0, before the look; a slab in which one is left says so again
+ *
+ * Ordering pairs:
+ *   K1,K2/S9  as the clock's tag (deadline.c): the tag fails once the context has left the
+ *         slot. Without it the context's blocks are looked at after they have gone.
+ *   K3/L1  the fence between K2 and K3 is heavy: either K3 sees that the slot is being left,
+ *         or who leaves it sees the tag (L2). Without it the context's blocks are looked at
+ *         after they have gone.
+ *   K4/K5  K4 is a release, K5 an acquire: who takes the mark away sees the link, and what
+ *         comes later sets it again. Without it a stripe is never trimmed.
+ *   K6/K7  a heap's list of stripes of background and todo is published by a release.
+ *         Without it the scavenger reads a stripe that is not written yet.
  *
  * A root stays while its domain is held. A merged context has no slot, and is left alone.
  *
@@ -34,7 +48,7 @@ static bool block_is_empty(const struct block *block)
 
 static void block_unlink(struct stripe *stripe, struct block *previous, struct block *block)
 {
-    /* Release: a walker that goes on from `previous` finds what follows complete. */
+    /* S3, as there: a walker that goes on from `previous` finds what follows complete. */
     word_store_release(&previous->link, word_load_relaxed(&block->link));
     previous->next = block->next;
     if (stripe->hand == block) {
@@ -45,22 +59,22 @@ static void block_unlink(struct stripe *stripe, struct block *previous, struct b
     block_retire(block);
 }
 
-/* B4: where the context on top of a magazine may just be taking its slot again, or NULL. */
+/* B4a: where the context on top of a magazine may just be taking its slot again, or NULL. */
 static const struct block *block_on_top(const struct magazine *magazine)
 {
     const struct canopy_ctx *ctx = (const struct canopy_ctx *)word_load_acquire(
-        (const atomic_word *)(const void *)&magazine->top);
+        (const atomic_word *)(const void *)&magazine->top); /* B4a: pairs with B4 */
     return ctx ? block_of(ctx_slot(ctx)) : NULL;
 }
 
-/* B4: where a context or a record may just be taking the slot that its thread took last there. */
+/* B4a: where a context or a record may just be taking the slot that its thread took last there. */
 static const struct block *block_of_last(const struct heap *heap, const struct canopy_ctx *parent)
 {
     struct busy *busy = children_busy((struct heap *)(uintptr_t)heap, parent);
-    return block_of((void *)word_load_acquire(&busy->slot));
+    return block_of((void *)word_load_acquire(&busy->slot)); /* B4a */
 }
 
-/* Blocks that are not to be trimmed, as a thread may just be coming to them: B4. */
+/* Blocks that are not to be trimmed, as a thread may just be coming to them: B4a. */
 struct spared {
     const struct block *blocks[4];
 };
@@ -70,7 +84,7 @@ static struct spared blocks_spared(const struct stripe *stripe)
     const struct heap *heap = stripe->owner;
     bool is_static = ctx_kind(stripe->parent) == KIND_STATIC; /* background and todo share one */
     return (struct spared){{block_on_top(&heap->pools[CLASS_CTX].loaded),
-                            block_of((void *)word_load_acquire(&heap->hint_slot)),
+                            block_of((void *)word_load_acquire(&heap->hint_slot)), /* B4a */
                             block_of_last(heap, is_static ? canopy_background() : stripe->parent),
                             block_of_last(heap, is_static ? canopy_todo() : stripe->parent)}};
 }
@@ -84,7 +98,7 @@ static bool is_spared(const struct spared *spared, const struct block *block)
 /* B2, and what follows, in a read section: true if any goes. */
 static bool unlink_empty(struct stripe *stripe)
 {
-    if (word_load_acquire(&stripe->owner->claiming) == (uintptr_t)stripe)
+    if (word_load_acquire(&stripe->owner->claiming) == (uintptr_t)stripe) /* B2: pairs with B1 */
         return false;
     struct spared spared = blocks_spared(stripe);
     uint32_t before = stripe->blocks;
@@ -107,7 +121,7 @@ static bool is_sparse(const struct stripe *stripe, uint32_t *blocks)
     *blocks = 1;
     const struct block *block = stripe->first;
     for (;;) {
-        uintptr_t link = word_load_acquire(&block->link);
+        uintptr_t link = word_load_acquire(&block->link); /* S0 */
         if (!link_target(link) || !slot_is_in_block(link_target(link)))
             break;
         block = link_block(link);
@@ -124,12 +138,12 @@ static enum trimmed stripe_trim(struct stripe *stripe)
     uint32_t blocks;
     if (!is_sparse(stripe, &blocks))
         return blocks >= MANY_BLOCKS ? TRIM_LATER : TRIM_IDLE;
-    u64_fetch_add_seq_cst(&stripe_epoch, EPOCH_TRIM); /* B3 */
-    u32_exchange_seq_cst(&stripe->held, 1);
+    u64_fetch_add_seq_cst(&stripe_epoch, EPOCH_TRIM); /* B3: pairs with B7 */
+    u32_exchange_seq_cst(&stripe->held, 1);           /* B3: pairs with B1a */
     domain_fence(stripe->owner->domain);
     bool any = unlink_empty(stripe);
-    u32_store_release(&stripe->held, 0);
-    u64_fetch_add_seq_cst(&leave_epoch, EPOCH_TRIM); /* B5 */
+    u32_store_release(&stripe->held, 0);             /* B2a: pairs with B1a */
+    u64_fetch_add_seq_cst(&leave_epoch, EPOCH_TRIM); /* B5a: pairs with B5 */
     return any ? TRIM_DONE : TRIM_LATER;
 }
 
@@ -150,7 +164,7 @@ static enum trimmed stripes_trim(struct stripe *stripe)
 
 static bool is_hot(const struct canopy_ctx *ctx)
 {
-    return word_load_seq_cst(&ctx->link) & SLOT_HOT;
+    return word_load_seq_cst(&ctx->link) & SLOT_HOT; /* K1, K3 */
 }
 
 /* K1 and K2. */
@@ -159,9 +173,9 @@ static bool tag(struct canopy_ctx *ctx)
     uintptr_t where = word_load_seq_cst(&ctx->slot); /* K1 */
     atomic_word *slot = (atomic_word *)(where & ~SLOT_STRIPED);
     if (!slot || !(u64_load_seq_cst(&ctx->refs) & ~REFS_FLAGS) || !is_hot(ctx) ||
-        word_load_seq_cst(&ctx->slot) != where)
+        word_load_seq_cst(&ctx->slot) != where) /* K1 */
         return false;
-    uintptr_t word = word_load_acquire(slot);
+    uintptr_t word = word_load_acquire(slot); /* S9 */
     do {
         if ((word & ~SLOT_TAGS) != (uintptr_t)ctx)
             return false;
@@ -176,13 +190,13 @@ static bool is_kept(const struct canopy_ctx *ctx)
     const atomic_word *slot = (const atomic_word *)(where & ~SLOT_STRIPED);
     if ((where & SLOT_STRIPED) && children_leaving(slot) == (uintptr_t)slot)
         return false;
-    return (word_load_acquire(slot) & ~SLOT_COUNTED) == ((uintptr_t)ctx | SLOT_LOOKED) &&
+    return (word_load_acquire(slot) & ~SLOT_COUNTED) == ((uintptr_t)ctx | SLOT_LOOKED) && /* K3 */
            is_hot(ctx);
 }
 
 static enum trimmed parent_trim(const struct canopy_ctx *parent)
 {
-    return stripes_trim(link_block(word_load_acquire(&parent->link))->stripe);
+    return stripes_trim(link_block(word_load_acquire(&parent->link))->stripe); /* S0 */
 }
 
 #define SLAB_LINES (SLAB_BYTES / CACHE_LINE)
@@ -194,9 +208,9 @@ static enum trimmed slab_trim(struct slab *slab)
     enum trimmed all = TRIM_IDLE;
     if (!u32_load_relaxed(&slab->has_hot))
         return all;
-    /* Before the look: who gets a first stripe later says so later. */
+    /* K5: before the look; who gets a first stripe later says so later. */
     u32_exchange_acq_rel(&slab->has_hot, 0);
-    char *end = (char *)slab + u32_load_acquire(&slab->fresh_bytes); /* P2 */
+    char *end = (char *)slab + u32_load_acquire(&slab->fresh_bytes); /* V2 */
     for (char *line = (char *)slab + SLAB_HEADER_BYTES; line < end; line += CACHE_LINE) {
         struct canopy_ctx *ctx = (struct canopy_ctx *)(void *)line;
         if (!is_hot(ctx))
@@ -208,7 +222,7 @@ static enum trimmed slab_trim(struct slab *slab)
             hot[count++] = ctx;
     }
     if (count > 0)
-        domain_fence(slab->domain); /* between K2 and K3; pairs with children_leave */
+        domain_fence(slab->domain); /* between K2 and K3 */
     while (count > 0)
         if (is_kept(hot[--count]))
             all = later_of(all, parent_trim(hot[count]));
@@ -218,7 +232,7 @@ static enum trimmed slab_trim(struct slab *slab)
 static enum trimmed statics_trim(const struct heap *heap)
 {
     rcu_read_begin();
-    enum trimmed all = stripes_trim((struct stripe *)word_load_acquire(&heap->statics));
+    enum trimmed all = stripes_trim((struct stripe *)word_load_acquire(&heap->statics)); /* K7 */
     rcu_read_end();
     return all;
 }
@@ -242,7 +256,7 @@ enum trimmed children_trim(struct domain *domain)
     for (struct heap *heap = domain_heaps(domain); heap; heap = heap->next)
         all = later_of(all, statics_trim(heap));
     for (struct shelf *shelf = shelf_first(&domain->slabs); shelf; shelf = shelf_next(shelf)) {
-        uint32_t opened = u32_load_seq_cst(&shelf->opened); /* P3: pairs with shelf_put */
+        uint32_t opened = u32_load_seq_cst(&shelf->opened); /* P3 */
         for (struct shelf_place *place = shelf->places; place < shelf->places + opened; place++) {
             all = later_of(all, place_trim(place));
             if (u32_load_relaxed(&domain->is_removed))

@@ -1,6 +1,6 @@
 /*
  * trim_scenarios.c - blocks in which nothing is any more go back, beside who comes to them:
- * see trim.c, and B1 to B5 in children.c. Promises 2, 7, 10 to 12.
+ * see trim.c, and B1 to B8 in children.c. Promises 2, 7, 10 to 12.
  */
 #include "busy.h"
 #include "memory/scavenge.h"
