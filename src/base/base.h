@@ -145,9 +145,9 @@ static inline int64_t saturating_add(int64_t a, int64_t b)
 }
 
 /*
- * One lock for everything rare: heaps that change hands, slabs that come and
- * go, threads that start, signal dispositions. Never held over user code. A
- * single lock is what fork needs to know about.
+ * One lock for everything rare: heaps that change hands, slabs that come and go,
+ * threads that start. Never held over user code. Of the locks that fork takes (init.c)
+ * it is the last: who holds it takes none of the others.
  */
 extern pthread_mutex_t library_lock;
 

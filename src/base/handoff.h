@@ -1,7 +1,7 @@
 /*
  * handoff.h - a lock-free stack that many threads push to and one (or several)
  * take whole: freed memory on its way back to its owner, retired memory on its
- * way to the reclaimer, callbacks on their way to the worker.
+ * way to the reclaimer, callbacks on their way to a loop, contexts to the worker.
  */
 #ifndef CANOPY_HANDOFF_H
 #define CANOPY_HANDOFF_H

@@ -1,5 +1,5 @@
 /*
- * debug_abort.c - the ready-made hook, for hosts that ask for it.
+ * abort.c - the ready-made hook, for hosts that ask for it.
  */
 #include <canopy/debug.h>
 #include <stdlib.h>

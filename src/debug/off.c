@@ -1,6 +1,6 @@
 /*
- * debug_off.c - the calls of debug.h in a release build, which looks at nothing. A
- * debug build has the files of src/debug in its place.
+ * off.c - the calls of debug.h in a release build, which looks at nothing. A
+ * debug build has shadow.c and what goes with it in its place.
  */
 #include <canopy/debug.h>
 #include <errno.h>

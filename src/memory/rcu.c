@@ -26,12 +26,12 @@
  *         and wakes it, or W4 sees that it is not. Without it the reclaimer sleeps over what
  *         was retired last.
  *   W1/W6  W1 is a release, after the push, W6 an acquire: the take that follows sees every
- *         push counted by then. Without it rcu_flush says that something is given back which
+ *         push counted by then. Without it `rcu_flush` says that something is given back which
  *         is not.
  *   W3/W5  W3 is a release, W5 an acquire: what was given back comes before. Without it who
  *         has waited for memory to go finds it counted still.
  *   W7/W8  the count of shares at work is lowered by a release, and found 0 by an acquire.
- *         Without it rcu_flush returns before the last share is given back.
+ *         Without it `rcu_flush` returns before the last share is given back.
  *   W9/W9  the next one who reclaims comes after all that the last one did. Without it two
  *         are at one pass.
  *   TW1,W1/TW3,TW4  W1 comes after TW1 and TW3 before TW4: who wakes the reclaimer, or keeps it
@@ -84,7 +84,7 @@ static struct retire_queue *queues;
 static atomic_u32 retired __attribute__((aligned(CACHE_LINE)));
 static atomic_u32 reclaimed __attribute__((aligned(CACHE_LINE)));
 
-/* Who reclaims: nobody, the reclaimer's thread, or for one pass a thread that waits for memory. */
+/* Who reclaims: nobody, the reclaimer's thread, or for one pass a thread that waits for it. */
 enum { RECLAIMER_NONE, RECLAIMER_THREAD, RECLAIMER_HELPER };
 static atomic_u32 reclaimer __attribute__((
     aligned(CACHE_LINE))); /* changed under library_lock, but by a helper that is through */

@@ -3,9 +3,10 @@
  *
  * A read section keeps all memory that it can reach from being given back:
  * memory is unlinked, retired, and handed to its queue's `reclaim` when every
- * read section that was open at the retirement has ended (a grace period).
- * Threads need no registration (liburcu's "bp" flavour does it, and undoes it
- * when a thread ends).
+ * read section that was open at the retirement has ended (a grace period): by the
+ * reclaimer's thread, with the help of who makes more than that gives back (rcu_pace), or
+ * where there is none by who waits for it (rcu_help). Threads need no registration
+ * (liburcu's "bp" flavour does it, and undoes it when a thread ends).
  */
 #ifndef CANOPY_RCU_H
 #define CANOPY_RCU_H
@@ -18,7 +19,8 @@
 /* What becomes of one kind of retired memory. */
 struct retire_queue {
     struct handoff pending;
-    /* On the reclaimer's thread or in rcu_pace; outside read sections, without locks. */
+    /* On the reclaimer's thread, or in rcu_pace or rcu_help; outside read sections, without locks.
+     */
     void (*reclaim)(struct handoff_node *node);
     struct retire_queue *next; /* set by rcu_queue_register */
 };

@@ -9,10 +9,10 @@
  *     context: slot0, link ──► block: 59 slots, link ──► block ... ──► line ──► end
  *                              └────── a stripe ──────┘ └ another ┘  (hot)
  *
- * A parent stays small until its line is full or two threads fall over each
- * other in it. Then every thread that registers gets a stripe of its own: a run
- * of blocks in the same list in which this thread alone claims slots, so that
- * no line is written by two. Stripes belong to heaps, and go with them.
+ * A parent stays small until its line is full, two threads fall over each other in it,
+ * or one thread has registered there often. Then every thread that registers gets a
+ * stripe of its own: a run of blocks in the same list in which this thread alone claims
+ * slots, so that no line is written by two. Stripes belong to heaps, and go with them.
  *
  * Background and todo have no list: nobody ever walks it. Their children sit in a
  * stripe that each heap keeps for itself, since a slot still has to vouch for

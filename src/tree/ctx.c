@@ -11,8 +11,9 @@
  * again, both by plain stores (children.h). It remembers the slot while it is free.
  *
  * Where memory goes: a context that nobody ever looked at is reused at once, hot
- * in cache. One whose slot was tagged LOOKED is retired, and so will be its
- * parent, and all above it that die of it, in the same grace period.
+ * in cache. One whose slot was tagged LOOKED, or lay in a block that was, is retired.
+ * The tag is handed on to its parent before, so that the parent will be retired as well,
+ * and later; who has opened a block has looked at the parent already.
  */
 #include "tree/ctx.h"
 

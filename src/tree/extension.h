@@ -25,7 +25,8 @@ struct extension {
 
 _Static_assert(sizeof(struct extension) <= CACHE_LINE, "an extension is a line");
 
-/* In ctx.aux of all but value layers: an extension, else the deadline's cause or NULL. */
+/* In ctx.aux of all but value layers and INPUTs: an extension, else the deadline's cause or NULL.
+ */
 #define AUX_EXTENSION ((uintptr_t)1)
 
 static inline struct extension *aux_extension(uintptr_t aux)

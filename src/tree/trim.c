@@ -26,7 +26,7 @@
  *   K6/K7  a heap's list of stripes of background and todo is published by a release.
  *         Without it the scavenger reads a stripe that is not written yet.
  *
- * A root stays while its domain is held. A merged context has no slot, and is left alone.
+ * A root stays while its domain is held. A merged context's slot is its INPUT 0's.
  *
  * Progress: nobody waits for anybody.
  */

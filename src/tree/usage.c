@@ -2,7 +2,8 @@
  * usage.c - what a root takes: contexts and bytes, counted where it costs the everyday
  * calls nothing.
  *
- * Memory is counted as it comes from the allocator and goes back: slabs, heaps, shelves.
+ * Memory is counted as it comes from the allocator and goes back: slabs, heaps, shelves,
+ * tables.
  * Contexts are counted as they go from slabs into magazines and back (pool.c), half a
  * magazine at a time, by each heap for itself. So what is out of the slabs is alive, or
  * retired, or lies in a magazine: how much that is, only the magazine's thread may ask,

@@ -1,6 +1,6 @@
 /*
- * value.c - layers that bind a key to a value. Key and value are fixed before
- * the layer can be seen, so look-ups are plain loads up the tree.
+ * value.c - layers that bind a key to a value. Key and value are fixed before anybody
+ * has the layer in hand, so look-ups are plain loads up the tree.
  */
 #include "tree/ctx.h"
 
