@@ -6,7 +6,33 @@
  */
 #include "counted.h"
 
+#include <dlfcn.h>
+#include <linux/futex.h>
+#include <stdarg.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #define THREADS 2
+
+/*
+ * Half a second after memory was freed a thread of the library's gives some back, which under
+ * a tracer comes at another point of each run, and then others take other lines. So that it
+ * never does, a sleep ends here by a wake alone.
+ */
+long syscall(long number, ...)
+{
+    long (*real)(long, ...) = (long (*)(long, ...))(uintptr_t)dlsym(RTLD_NEXT, "syscall");
+    long given[6];
+    va_list args;
+
+    va_start(args, number);
+    for (int i = 0; i < 6; i++)
+        given[i] = va_arg(args, long);
+    va_end(args);
+    if (number == SYS_futex && (given[1] & FUTEX_CMD_MASK) == FUTEX_WAIT_BITSET)
+        given[3] = 0;
+    return real(number, given[0], given[1], given[2], given[3], given[4], given[5]);
+}
 
 struct mark {
     volatile uint32_t here;
