@@ -485,6 +485,20 @@ static void work_turn(struct scene *scene, struct part *part)
     REPEAT keep((uintptr_t)canopy_loop_run(&part->loop, part->now_ns += TURN_NS));
 }
 
+/* One that is made, comes due, and ends, with nothing else below that root. */
+static void work_turn_alone(struct scene *scene, struct part *part)
+{
+    (void)scene;
+    REPEAT
+    {
+        canopy_ctx *ctx = must(canopy_with_timeout(part->ctx, TURN_NS));
+
+        keep((uintptr_t)canopy_loop_timeout_ns(&part->loop, part->now_ns));
+        keep((uintptr_t)canopy_loop_run(&part->loop, part->now_ns += TURN_NS));
+        canopy_end(ctx);
+    }
+}
+
 static void after_turn(struct scene *scene, struct part *part)
 {
     (void)scene;
@@ -617,6 +631,8 @@ const struct counted_case counted_cases[] = {
      .work = work_loop_stop, .leave = leave_loop},
     {.name = "turn", .parent = UNDER_BACKGROUND, .operations = BATCH, .enter = enter_turn,
      .before = before_turn, .work = work_turn, .after = after_turn, .leave = leave_turn},
+    {.name = "turn_alone", .parent = UNDER_BACKGROUND, .operations = BATCH, .enter = enter_turn,
+     .work = work_turn_alone, .leave = leave_turn},
     {.name = "turns", .parent = UNDER_BACKGROUND, .operations = BATCH, .threads = 2,
      .enter = enter_turn, .before = before_turn, .work = work_turn, .after = after_turn,
      .leave = leave_turn},
