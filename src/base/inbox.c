@@ -41,22 +41,6 @@ bool inbox_post(struct inbox *inbox)
     return !(seen & INBOX_ABANDONED);
 }
 
-bool inbox_sleep(struct inbox *inbox)
-{
-    uint32_t seen = 0;
-    return !inbox->own && (u32_cas_acq_rel(&inbox->state, &seen, INBOX_ASLEEP) || /* N2: with N1 */
-                           seen == INBOX_ASLEEP);
-}
-
-bool inbox_awake(struct inbox *inbox)
-{
-    if (!(u32_load_relaxed(&inbox->state) & INBOX_ASLEEP)) /* which only the owner sets */
-        return false;
-    if (u32_fetch_add_acq_rel(&inbox->state, -INBOX_ASLEEP) & INBOX_POSTED) /* N4: with N1 */
-        inbox->unread++;
-    return true;
-}
-
 void inbox_sleep_on(struct inbox *inbox)
 {
     u32_exchange_acq_rel(&inbox->state, INBOX_ASLEEP | INBOX_POSTED); /* N2, then N1 */
@@ -75,9 +59,9 @@ void inbox_gather(struct inbox *inbox)
         inbox->own = list;
 }
 
-static struct handoff_node *everything(struct inbox *inbox)
+/* Takes what is in `own`, oldest first. */
+static struct handoff_node *own_in_order(struct inbox *inbox)
 {
-    inbox_gather(inbox);
     struct handoff_node *list = handoff_reverse(inbox->own);
     inbox->own = NULL;
     return list;
@@ -85,16 +69,20 @@ static struct handoff_node *everything(struct inbox *inbox)
 
 struct handoff_node *inbox_open(struct inbox *inbox)
 {
-    u32_exchange_acq_rel(&inbox->state, 0); /* N3: with N1 */
+    if (u32_load_acquire(&inbox->state) != 0) { /* N3: in advance */
+        u32_exchange_acq_rel(&inbox->state, 0); /* N3: with N1 */
+        inbox_gather(inbox);
+    }
     if (inbox->unread)
         inbox->unread -= eventfd_clear(inbox->fd);
-    return everything(inbox);
+    return own_in_order(inbox);
 }
 
 struct handoff_node *inbox_abandon(struct inbox *inbox)
 {
     u32_exchange_acq_rel(&inbox->state, INBOX_ABANDONED); /* N5: with N1 */
-    return everything(inbox);
+    inbox_gather(inbox);
+    return own_in_order(inbox);
 }
 
 void inbox_await(struct inbox *inbox)

@@ -12,7 +12,8 @@
  *
  *   N1 post: push onto `foreign`, then set POSTED by a compare-and-swap.
  *   N2 sleep: a compare-and-swap from 0 to ASLEEP, which fails once POSTED is set.
- *   N3 open: an exchange to 0, then take all of `foreign`.
+ *   N3 open: an exchange to 0, then take all of `foreign`. Neither where a load finds 0:
+ *      what is in `foreign` then is still to be posted.
  *   N4 awake: ASLEEP is taken off. What was posted stays posted.
  *
  *   N5 abandon: an exchange to ABANDONED, then as N3. A post that comes later is told
@@ -35,7 +36,8 @@
  *   N1/N2  a post before N2 keeps the owner from sleeping, one after it finds ASLEEP and
  *         writes the fd. Without it the owner sleeps over a post.
  *   N1/N3  N3 reads what N1 wrote, or something later: so what was pushed before is there to
- *         be taken. Without it a callback waits for the next post.
+ *         be taken. Without it a callback waits for the next post. N3's load, an acquire,
+ *         may miss a post that nothing orders before it; the next N2 does not.
  *   N1/N4  N4 reads POSTED, or a post after it does not find ASLEEP. Without it the fd is
  *         readable without anybody counting that it will be, and wakes the owner for ever.
  *   N1/N5  what was pushed before N5 is there to be taken, and a post after it is told.
@@ -142,10 +144,29 @@ static inline bool inbox_is_abandoned(const struct inbox *inbox)
 /* The rest is the owner's. */
 
 /* N2. From now on a post writes the fd; false: there is something in it. */
-bool inbox_sleep(struct inbox *inbox);
+static inline bool inbox_sleep(struct inbox *inbox)
+{
+    uint32_t seen = 0;
+    return !inbox->own && (u32_cas_acq_rel(&inbox->state, &seen, INBOX_ASLEEP) || /* N2: with N1 */
+                           seen == INBOX_ASLEEP);
+}
 
 /* N4. From now on no post writes the fd: whether it was asleep. */
-bool inbox_awake(struct inbox *inbox);
+static inline bool inbox_awake(struct inbox *inbox)
+{
+    if (!(u32_load_relaxed(&inbox->state) & INBOX_ASLEEP)) /* which only the owner sets */
+        return false;
+    if (u32_fetch_add_acq_rel(&inbox->state, -INBOX_ASLEEP) & INBOX_POSTED) /* N4: with N1 */
+        inbox->unread++;
+    return true;
+}
+
+/* When awake: nobody has posted since it was opened, and it would be opened for nothing. */
+static inline bool inbox_is_idle(const struct inbox *inbox)
+{
+    uint32_t state = u32_load_acquire(&inbox->state); /* N3: in advance */
+    return ((uintptr_t)inbox->own | inbox->unread | state) == 0;
+}
 
 /*
  * Back to sleep, for who was woken only to look into it. The host knows nothing of that,

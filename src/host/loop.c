@@ -27,7 +27,7 @@
 struct canopy_loop_state {
     struct inbox inbox;       /* first: a record's inbox is its loop */
     struct handoff_node kept; /* once abandoned */
-    canopy_ctx *root;
+    struct domain *domain;    /* whose clock it drives, or NULL */
     /* The owner's: what is to run, oldest first; a ring through this one. */
     canopy_loop_callback ready;
     size_t ready_count;
@@ -143,7 +143,7 @@ int canopy_loop_init(canopy_loop *loop, canopy_ctx *root)
         default_domain.allocate(default_domain.user, CACHE_LINE, sizeof *state);
     if (!state)
         return -ENOMEM;
-    *state = (struct canopy_loop_state){.root = root};
+    *state = (struct canopy_loop_state){.domain = domain};
     int err = inbox_init(&state->inbox);
     if (!err && domain) {
         uintptr_t none = 0;
@@ -186,8 +186,8 @@ static struct handoff_node *drain(struct canopy_loop_state *loop)
 static void loop_leave(canopy_loop *loop)
 {
     struct canopy_loop_state *state = loop->canopy_state;
-    if (state->root)
-        word_store_release(&ctx_domain(state->root)->inbox, 0); /* N9 */
+    if (state->domain)
+        word_store_release(&state->domain->inbox, 0); /* N9 */
     struct handoff_node *left = inbox_is_inherited(&state->inbox) ? NULL : drain(state);
     if (state->turn)
         state->turn->loop = NULL;
@@ -243,8 +243,7 @@ int64_t canopy_loop_timeout_ns(canopy_loop *loop, int64_t now_ns)
     if (err)
         return err;
     /* N8: before N2. */
-    int64_t due_ns =
-        state->root ? i64_load_seq_cst(&ctx_domain(state->root)->place->due_ns) : CANOPY_NEVER;
+    int64_t due_ns = state->domain ? i64_load_seq_cst(&state->domain->place->due_ns) : CANOPY_NEVER;
     if (state->ready_count || due_ns <= now_ns || !inbox_sleep(&state->inbox))
         return 0;
     int64_t sleep_ns;
@@ -266,8 +265,8 @@ int canopy_loop_tell_time(canopy_loop *loop, int64_t now_ns)
 {
     struct canopy_loop_state *state;
     int err = loop_enter(loop, &state);
-    if (!err && state->root)
-        host_tell_ns(ctx_domain(state->root), now_ns);
+    if (!err && state->domain)
+        host_tell_ns(state->domain, now_ns);
     return err;
 }
 
@@ -284,6 +283,8 @@ static void turn_end(void *arg)
 /* Runs what is ready now, unless it is stopped or the loop closed meanwhile, or time is up. */
 static inline void turn_run(struct turn *turn, int64_t until_ns)
 {
+    if (!turn->loop->ready_count)
+        return;
     ready_link(turn->loop, &turn->end);
     while (turn->loop && !inbox_is_inherited(&turn->loop->inbox) &&
            turn->loop->ready.canopy_next != &turn->end) {
@@ -300,6 +301,26 @@ static inline void turn_run(struct turn *turn, int64_t until_ns)
         ready_unlink(&turn->end);
 }
 
+static __attribute__((noinline)) int turn_take(struct turn *turn, int64_t now_ns, int64_t until_ns)
+{
+    struct domain *domain = turn->loop->domain;
+    bool was_due;
+    turn->end.canopy_next = NULL;
+    turn->ran = 0;
+    turn->loop->turn = turn;
+    pthread_cleanup_push(turn_end, turn); /* a callback may end its thread */
+    do {
+        was_due =
+            domain && host_advance(domain, now_ns, until_ns); /* callbacks in place run here */
+        if (turn->loop) {
+            collect(turn->loop);
+            turn_run(turn, until_ns);
+        }
+    } while (was_due && turn->loop && limit_allows_more(until_ns));
+    pthread_cleanup_pop(1);
+    return turn->ran;
+}
+
 static inline __attribute__((always_inline)) int run_for(canopy_loop *loop, int64_t now_ns,
                                                          int64_t most_ns)
 {
@@ -307,28 +328,20 @@ static inline __attribute__((always_inline)) int run_for(canopy_loop *loop, int6
     int err = loop_enter(loop, &turn.loop);
     if (err)
         return err;
-    if (turn.loop->turn)
+    struct canopy_loop_state *state = turn.loop;
+    if (state->turn)
         return -EDEADLK;
-    turn.loop->turn = &turn;
-    turn.end.canopy_next = NULL;
-    turn.ran = 0;
-    inbox_awake(&turn.loop->inbox);
-    pthread_cleanup_push(turn_end, &turn); /* a callback may end its thread */
-    struct domain *domain = turn.loop->root ? ctx_domain(turn.loop->root) : NULL;
-    int64_t until_ns = limit_until_ns(most_ns);
-    if (domain)
+    inbox_awake(&state->inbox);
+    struct domain *domain = state->domain;
+    bool is_due = false;
+    if (domain) {
         now_ns = host_tell_ns(domain, now_ns);
-    bool was_due;
-    do {
-        was_due =
-            domain && host_advance(domain, now_ns, until_ns); /* callbacks in place run here */
-        if (turn.loop) {
-            collect(turn.loop);
-            turn_run(&turn, until_ns);
-        }
-    } while (was_due && turn.loop && limit_allows_more(until_ns));
-    pthread_cleanup_pop(1);
-    return turn.ran;
+        is_due = i64_load_seq_cst(&domain->place->due_ns) <= now_ns; /* as host_advance */
+    }
+    /* Most turns of a host are for other things. */
+    if (!is_due && inbox_is_idle(&state->inbox) && !state->ready_count)
+        return 0;
+    return turn_take(&turn, now_ns, limit_until_ns(most_ns));
 }
 
 int canopy_loop_run(canopy_loop *loop, int64_t now_ns)
@@ -369,15 +382,10 @@ int canopy_loop_after_func(const canopy_ctx *ctx, canopy_loop *loop, canopy_loop
     return err;
 }
 
-bool canopy_loop_callback_stop(canopy_loop_callback *cb)
+/* Of a record that was not armed any more. */
+static __attribute__((noinline)) bool stop_claimed(canopy_loop_callback *cb)
 {
-    if (!cb)
-        return false;
     struct canopy_callback *record = &cb->canopy_record;
-    if (canopy_callback_stop(record)) {
-        count(loop_of(record), -1);
-        return true;
-    }
     if (record_phase(record) != RECORD_CLAIMED ||
         u64_load_relaxed(record_runner(record)) != thread_self())
         return false;
@@ -408,6 +416,21 @@ bool canopy_loop_callback_stop(canopy_loop_callback *cb)
     return true;
 }
 
+static inline bool stop(canopy_loop_callback *cb)
+{
+    if (unlikely(!cb))
+        return false;
+    if (unlikely(!canopy_callback_stop(&cb->canopy_record)))
+        return stop_claimed(cb);
+    count(loop_of(&cb->canopy_record), -1);
+    return true;
+}
+
+bool canopy_loop_callback_stop(canopy_loop_callback *cb)
+{
+    return stop(cb);
+}
+
 int canopy_loop_callback_join(canopy_loop_callback *cb)
 {
     return canopy_callback_join(cb ? &cb->canopy_record : NULL);
@@ -415,7 +438,7 @@ int canopy_loop_callback_join(canopy_loop_callback *cb)
 
 bool canopy_loop_callback_drop(canopy_loop_callback *cb)
 {
-    if (canopy_loop_callback_stop(cb))
+    if (likely(stop(cb)))
         return true;
     /* Not stopped on the loop's thread, so it is running there. */
     if (canopy_loop_callback_join(cb) == -EDEADLK)
