@@ -32,13 +32,16 @@ void record_is_left(void *unused)
     (void)unused;
 }
 
-void record_settle(struct canopy_callback *record)
+/* The armer's last touch of a record that it armed; without it nobody lets go of the context. */
+static void record_settle(struct canopy_callback *record)
 {
     u32_store_release(record_settled(record), 1); /* R4 */
 }
 
-int record_arm(struct canopy_callback *record, const canopy_ctx *ctx, struct heap *heap,
-               uintptr_t *state)
+/* Arms a record on `ctx`. -ENOMEM, or 0 and the state since. */
+static inline __attribute__((always_inline)) int record_arm(struct canopy_callback *record,
+                                                            const canopy_ctx *ctx,
+                                                            struct heap *heap, uintptr_t *state)
 {
     struct canopy_ctx *scope = ctx_scope(ctx);
     record->canopy_ctx_ = ctx;
@@ -293,9 +296,9 @@ static void post_later(struct posts *posts, struct inbox *inbox)
 
 void hand_to_loops(struct canopy_callback *records)
 {
-    struct posts posts = {0};
-    if (!records)
-        return;
+    struct posts posts;
+    posts.count = 0;
+    posts.left = NULL;
     rcu_read_begin(); /* a loop may be closed as soon as it has run them */
     for (struct canopy_callback *next; records; records = next) {
         next = records->canopy_next;
@@ -338,7 +341,8 @@ void deliver(struct pass *pass, bool by_worker)
         else
             chain_add(&here, record);
     }
-    hand_to_loops(bound.first);
+    if (bound.first)
+        hand_to_loops(bound.first);
     if (to_worker.first)
         worker_run(to_worker.first);
     if (here.first)
@@ -355,6 +359,19 @@ bool cancel_and_deliver(struct canopy_ctx *ctx, uintptr_t word)
     return won;
 }
 
+/* A record that was armed as its context ended: true, and claimed, unless somebody was faster. */
+static __attribute__((noinline)) bool claim_armed(struct canopy_callback *record)
+{
+    struct pass pass;
+    pass_init(&pass);
+    rcu_read_begin();
+    /* R3: the slot is still ours to look at only if no claimer was faster. */
+    bool ours = u32_load_acquire(record_state(record)) == RECORD_ARMED &&
+                record_claim(record_slot(record), record, &pass);
+    rcu_read_end();
+    return ours;
+}
+
 static inline __attribute__((always_inline)) int arm_or_claim(struct canopy_callback *record,
                                                               const canopy_ctx *ctx, bool *ours)
 {
@@ -365,15 +382,8 @@ static inline __attribute__((always_inline)) int arm_or_claim(struct canopy_call
         u32_store_relaxed(record_state(record), RECORD_IDLE);
         return -ENOMEM;
     }
-    if (unlikely(!state_is_live(state))) {
-        struct pass pass;
-        pass_init(&pass);
-        rcu_read_begin();
-        /* R3: the slot is still ours to look at only if no claimer was faster. */
-        *ours = u32_load_acquire(record_state(record)) == RECORD_ARMED &&
-                record_claim(record_slot(record), record, &pass);
-        rcu_read_end();
-    }
+    if (unlikely(!state_is_live(state)))
+        *ours = claim_armed(record);
     record_settle(record); /* from here on the record is touched only if it is ours */
     return 0;
 }

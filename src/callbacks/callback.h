@@ -39,13 +39,6 @@ void record_finish(struct canopy_callback *record);
  */
 int record_add(struct canopy_callback *record, const canopy_ctx *ctx, bool *ours);
 
-/* Arms a record on `ctx`. -ENOMEM, or 0 and the state since. */
-int record_arm(struct canopy_callback *record, const canopy_ctx *ctx, struct heap *heap,
-               uintptr_t *state);
-
-/* The armer's last touch of a record that it armed; without it nobody lets go of the context. */
-void record_settle(struct canopy_callback *record);
-
 /* cancel_tree and deliver on the calling thread. */
 bool cancel_and_deliver(struct canopy_ctx *ctx, uintptr_t word);
 
