@@ -164,7 +164,10 @@ struct effective {
 static void effective_up(struct canopy_ctx *ctx, void *arg)
 {
     struct effective *least = arg;
-    int64_t deadline_ns = deadline_of(ctx);
+    int64_t word = i64_load_acquire(&ctx->deadline); /* as deadline_of */
+    if (likely(word > least->deadline_ns))
+        return;
+    int64_t deadline_ns = deadline_in(word);
     if (deadline_ns != CANOPY_NEVER && deadline_ns <= least->deadline_ns) {
         least->deadline_ns = deadline_ns;
         least->owner = ctx;

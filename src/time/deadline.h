@@ -26,11 +26,15 @@ static inline int64_t host_tell_ns(struct domain *domain, int64_t now_ns)
     return now_ns;
 }
 
-/* The context's own, also once it has fired. */
+/* What a deadline's word says, also once it has fired. */
+static inline int64_t deadline_in(int64_t word)
+{
+    return word < 0 ? ~word : word;
+}
+
 static inline int64_t deadline_of(const struct canopy_ctx *ctx)
 {
-    int64_t word = i64_load_acquire(&ctx->deadline); /* aux, stored before D1, is seen */
-    return word < 0 ? ~word : word;
+    return deadline_in(i64_load_acquire(&ctx->deadline)); /* aux, stored before D1, is seen */
 }
 
 /*

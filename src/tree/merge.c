@@ -38,35 +38,12 @@ static struct canopy_ctx *input_next(const struct canopy_ctx *input)
 
 /* ------------------------------------------------------------------ the way up */
 
-typedef void (*visit_fn)(struct canopy_ctx *ctx, void *arg);
-
-/* Visits upwards to the next merged context, which it returns unvisited, or to the end. */
-static struct canopy_ctx *visit_chain(struct canopy_ctx *ctx, visit_fn visit, void *arg)
-{
-    for (; ctx; ctx = ctx_parent(ctx)) {
-        switch (ctx_kind(ctx)) {
-        case KIND_MERGED:
-            return ctx;
-        case KIND_DETACHED:
-        case KIND_STATIC:
-            return NULL;
-        case KIND_CANCEL:
-        case KIND_ROOT:
-            visit(ctx, arg);
-            break;
-        default:
-            break;
-        }
-    }
-    return NULL;
-}
-
 /*
  * Merged contexts make the way up a graph, in which a path may be met more often
  * than there is time for. Each is expanded once: marked with the number of this
  * visit and kept on a list, both in its extension, under a lock.
  */
-static void visit_merged(struct canopy_ctx *merged, visit_fn visit, void *arg)
+void ancestors_visit_above(struct canopy_ctx *merged, visit_fn visit, void *arg)
 {
     static uint64_t last_visit;
     struct canopy_ctx *todo = merged;
@@ -80,7 +57,7 @@ static void visit_merged(struct canopy_ctx *merged, visit_fn visit, void *arg)
         todo = aux_extension(word_load_acquire(&merged->aux))->visit_next; /* Q2 */
         visit(merged, arg);
         for (struct canopy_ctx *input = ctx_parent(merged); input; input = input_next(input)) {
-            struct canopy_ctx *above = visit_chain(ctx_parent(input), visit, arg);
+            struct canopy_ctx *above = ancestors_visit_chain(ctx_parent(input), visit, arg);
             if (!above)
                 continue;
             extension = aux_extension(word_load_acquire(&above->aux)); /* Q2 */
@@ -92,13 +69,6 @@ static void visit_merged(struct canopy_ctx *merged, visit_fn visit, void *arg)
         }
     }
     pthread_mutex_unlock(&merge_lock);
-}
-
-void ancestors_visit(struct canopy_ctx *ctx, visit_fn visit, void *arg)
-{
-    struct canopy_ctx *merged = visit_chain(ctx, visit, arg);
-    if (unlikely(merged != NULL))
-        visit_merged(merged, visit, arg);
 }
 
 /* ---------------------------------------------------------------------- the end */

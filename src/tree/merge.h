@@ -6,13 +6,41 @@
 
 #include "tree/ctx.h"
 
+/* ------------------------------------------------------------------ the way up */
+
+typedef void (*visit_fn)(struct canopy_ctx *ctx, void *arg);
+
+/* Visits upwards to the next merged context, which it returns unvisited, or to the end. */
+static inline __attribute__((always_inline)) struct canopy_ctx *
+ancestors_visit_chain(struct canopy_ctx *ctx, visit_fn visit, void *arg)
+{
+    for (; ctx; ctx = ctx_parent(ctx)) {
+        enum kind kind = ctx_kind(ctx);
+        if (kind <= KIND_ROOT)
+            visit(ctx, arg);
+        else if (kind == KIND_MERGED)
+            return ctx;
+        else if (kind == KIND_DETACHED || kind == KIND_STATIC)
+            return NULL;
+    }
+    return NULL;
+}
+
+/* The rest of the way, from a merged context on. */
+void ancestors_visit_above(struct canopy_ctx *merged, visit_fn visit, void *arg);
+
 /*
  * Calls visit(ctx), then for everything above `ctx` up to where cancellation
  * stops, once or more for each, all inputs of merged contexts included. Costs
  * O(depth), and blocks briefly below a merged context, whatever the shape.
  */
-void ancestors_visit(struct canopy_ctx *ctx, void (*visit)(struct canopy_ctx *ctx, void *arg),
-                     void *arg);
+static inline __attribute__((always_inline)) void ancestors_visit(struct canopy_ctx *ctx,
+                                                                  visit_fn visit, void *arg)
+{
+    struct canopy_ctx *merged = ancestors_visit_chain(ctx, visit, arg);
+    if (unlikely(merged != NULL))
+        ancestors_visit_above(merged, visit, arg);
+}
 
 /* Held by fork around itself. */
 extern pthread_mutex_t merge_lock;
