@@ -189,17 +189,52 @@ static inline __attribute__((always_inline)) void due_line(struct canopy_ctx *ct
     batch_add(batch, ctx, due_ns < 0 ? ~due_ns : due_ns, where);
 }
 
+/* So many lines are looked at together: mostly none of them is due. */
+#define ROW 4
+
+static inline int64_t line_due_ns(const struct canopy_ctx *line)
+{
+    return i64_load_seq_cst(&line->deadline); /* D4: pairs with D1 */
+}
+
+static inline int64_t row_due_ns(const struct canopy_ctx *row)
+{
+    return least_ns(least_ns(line_due_ns(&row[0]), line_due_ns(&row[1])),
+                    least_ns(line_due_ns(&row[2]), line_due_ns(&row[3])));
+}
+
+/* On to the next row with something due, or what is left; `next_ns` is lowered to the others. */
+static inline struct canopy_ctx *skip_rows(struct canopy_ctx *row, const struct canopy_ctx *end,
+                                           int64_t now_ns, int64_t *next_ns)
+{
+    for (; end - row >= ROW; row += ROW) {
+        int64_t due_ns = row_due_ns(row);
+        if (due_ns <= now_ns)
+            break;
+        *next_ns = least_ns(*next_ns, due_ns);
+    }
+    return row;
+}
+
 /* Looks at some lines: the time by which to look again, unless the batch will tell. */
 static int64_t look_at_lines(struct canopy_ctx *line, const struct canopy_ctx *end,
                              struct batch *batch)
 {
     int64_t next_ns = CANOPY_NEVER;
-    for (; line < end; line++) {
-        int64_t due_ns = i64_load_seq_cst(&line->deadline); /* D4: pairs with D1 */
-        if (likely(due_ns > batch->now_ns))
-            next_ns = least_ns(next_ns, due_ns);
-        else if (due_ns >= 0 || !is_through(line))
-            due_line(line, due_ns, batch);
+    while ((line = skip_rows(line, end, batch->now_ns, &next_ns)) < end) {
+        /* What is due, or has been, often stands together: on to the end of that. */
+        for (bool was_due = false; line < end; line++) {
+            int64_t due_ns = line_due_ns(line);
+            if (due_ns > batch->now_ns) {
+                next_ns = least_ns(next_ns, due_ns);
+                if (was_due)
+                    break;
+                continue;
+            }
+            was_due = true;
+            if (due_ns >= 0 || !is_through(line))
+                due_line(line, due_ns, batch);
+        }
     }
     return next_ns;
 }
