@@ -79,13 +79,22 @@ static inline struct canopy_ctx *ctx_enter(struct canopy_ctx *parent, struct hea
     return ctx;
 }
 
+/* Of a state word: that of a value layer whose context is live. */
+static inline bool forwards_to_live(uintptr_t state)
+{
+    if ((state & STATE_KIND_MASK) != STATE_FORWARD)
+        return false;
+    return state_is_live(
+        word_load_seq_cst(&((struct canopy_ctx *)(state & ~STATE_BITS))->state)); /* C4 */
+}
+
 /* Then a look at what the parent has come to: where it is not true, ctx_settle follows. */
 static inline bool ctx_is_settled(const struct canopy_ctx *parent)
 {
     uint64_t refs = u64_load_seq_cst(&parent->refs);     /* S4, see ctx_registered */
     uintptr_t state = word_load_seq_cst(&parent->state); /* C4 */
     return likely(!(refs & REFS_WATCHED)) && likely(refs_handles(refs) != 0) &&
-           likely(state_is_live(state));
+           (likely(state_is_live(state)) || forwards_to_live(state));
 }
 
 /* A child in its slot: what its parent has come to decides how it lives on. */

@@ -210,6 +210,37 @@ SCENARIO(rebirth_in_a_block_beside_cancel)
     scenario_close();
 }
 
+/* The same under a value layer, whose state word leads to the one that counts. */
+static const canopy_key layer_key = {.name = "layer"};
+static canopy_ctx *layer;
+
+static void leaves_a_slot_of_the_layer(void)
+{
+    for (unsigned i = 0; i <= FIRST_IN_BLOCK; i++)
+        children[i] = canopy_with_cancel(layer);
+    canopy_release(children[FIRST_IN_BLOCK]);
+}
+
+static void comes_again_in_the_layer(void)
+{
+    children[FIRST_IN_BLOCK] = canopy_with_cancel(layer);
+}
+
+SCENARIO(rebirth_in_a_block_of_a_value_layer_beside_cancel)
+{
+    top = canopy_with_cancel(scenario_base());
+    layer = canopy_with_value(top, &layer_key, &top);
+    before(leaves_a_slot_of_the_layer);
+    beside(comes_again_in_the_layer, cancels_top, NULL);
+    for (unsigned i = 0; i <= FIRST_IN_BLOCK; i++) {
+        CHECK(canopy_done(children[i]));
+        canopy_release(children[i]);
+    }
+    canopy_release(layer);
+    canopy_end(top);
+    scenario_close();
+}
+
 /* ------------------------------------- two signals at once, and what one cancel leaves */
 
 static canopy_ctx *watching, *other, *below, *late[2], *gate;
