@@ -82,8 +82,12 @@
  *   flag (O5) and fenced. The flag is set before (O1), and then the parent is looked at
  *   once more (O2): who did not find it had ended or let go of the parent before,
  *   O2 sees that, and no block becomes OWNED under a walk. What was SHARED for one that
- *   waited for idle becomes OWNED again in the same way: as long as anybody waits, and
- *   may be counting, O2 sees WATCHED.
+ *   waits for idle becomes OWNED again in the same way once that one has counted: until
+ *   then O2 sees COUNTING. Without it L3 could empty a slot just as it is tagged COUNTED.
+ *   What comes while somebody waits counts itself (S4), and leaves an OWNED block by plain
+ *   stores all the same: L2 expects the tag. One who waits has counted all that were there;
+ *   so COUNTING is over for others who are at it, too: they only find what is counted, or
+ *   just counts itself.
  *
  *   A block that is added while others go by is opened by who adds it: that puts it in
  *   (S3), then loads the mode of the block before it (O6); who goes by opens that (O3),
@@ -424,14 +428,14 @@ static void stripe_set_mode(struct stripe *stripe, uintptr_t from, uintptr_t to)
 static bool must_be_open(const struct canopy_ctx *parent)
 {
     uint64_t refs = u64_load_seq_cst(&parent->refs); /* O2: pairs with S1 */
-    return refs_handles(refs) == 0 || (refs & REFS_WATCHED) ||
+    return refs_handles(refs) == 0 || (refs & REFS_COUNTING) ||
            !state_is_live(ctx_state_seq_cst(parent)); /* O2: pairs with C1 */
 }
 
 /*
  * Once the parent is busy enough that its end may cost a fence_heavy the owner's
- * thread goes over to plain stores; and again once nobody waits for idle any more, for
- * whom the blocks were opened. O1, and the blocks' modes, before O2, as S3 before
+ * thread goes over to plain stores; and again once they are counted whose blocks were
+ * opened for one that waits for idle. O1, and the blocks' modes, before O2, as S3 before
  * S4 and C4: who was not told to fence, or found a block SHARED, has ended, watched or
  * let go of the parent before, and is seen here. Nothing leaves a block in between.
  */
@@ -731,11 +735,21 @@ void children_count_all(struct canopy_ctx *parent, bool records)
     rcu_read_end();
 }
 
+/* Whether somebody is just counting, seq_cst as WATCHED. */
+static void flag_counting(struct canopy_ctx *parent, uint64_t flag)
+{
+    uint64_t refs = u64_load_relaxed(&parent->refs);
+    while (!u64_cas_seq_cst(&parent->refs, &refs, (refs & ~REFS_COUNTING) | flag)) /* S1 */
+        continue;
+}
+
 void children_watch(struct canopy_ctx *parent, struct parked *watch)
 {
     /* S1, in its place: who registers later sees it, or is seen below. */
     park_flag(watch, &parent->refs, REFS_WATCHED);
+    flag_counting(parent, REFS_COUNTING);
     children_count_all(parent, false);
+    flag_counting(parent, 0);
 }
 
 void children_unwatch(struct canopy_ctx *parent, struct parked *watch)

@@ -380,6 +380,20 @@ void refs_drop(struct canopy_ctx *ctx, uint64_t unit)
     end_all(&dead);
 }
 
+__attribute__((noinline)) bool ctx_leave_counted(struct canopy_ctx *ctx, struct heap *heap,
+                                                 atomic_word *slot)
+{
+    struct canopy_ctx *parent = ctx_parent(ctx);
+    uintptr_t counted = (uintptr_t)ctx | SLOT_COUNTED;
+    if (word_load_relaxed(slot) != counted || !ctx_leave_leaf(ctx, heap, slot, counted))
+        return false;
+    struct handoff_node *dead = NULL;
+    count_drop(parent, &dead); /* which was what kept the parent */
+    if (unlikely(dead != NULL))
+        end_all(&dead);
+    return true;
+}
+
 /* Whether everything about `ctx` is its only handle's: no child, no hook, nobody to tell. */
 static bool is_sole(struct canopy_ctx *ctx)
 {

@@ -142,6 +142,25 @@ static inline void ctx_disarm(struct canopy_ctx *ctx)
  */
 bool release_sole(struct canopy_ctx *ctx);
 
+/* Takes a leaf that nobody else has out of a slot that the thread owns, and back to the pool. */
+static inline bool ctx_leave_leaf(struct canopy_ctx *ctx, struct heap *heap, atomic_word *slot,
+                                  uintptr_t word)
+{
+    uint64_t epoch = u64_load_acquire(&leave_epoch); /* B5: pairs with B5a */
+    ctx_disarm(ctx);
+    if (unlikely(!children_leave(heap, slot, word)))
+        return false;
+    if (unlikely(ctx->parent & PARENT_LIMITED))
+        limit_give(heap->domain, 1);
+    u64_store_relaxed(&ctx->refs, epoch); /* what it remembers: see ctx.c */
+    pool_put(heap, CLASS_CTX, ctx);
+    word_store_release(&heap->leaving, 0); /* L4: last, a root's end waits for it */
+    return true;
+}
+
+/* The same of one that was counted, if that is all that is the matter. */
+bool ctx_leave_counted(struct canopy_ctx *ctx, struct heap *heap, atomic_word *slot);
+
 /*
  * The everyday end: gives the only handle of a leaf back on which nothing hangs, so
  * that nobody else can be looking, or tell whether it was done first. In a block
@@ -165,16 +184,8 @@ static inline bool ctx_release_leaf(struct canopy_ctx *ctx)
     struct heap *heap;
     if (unlikely(!children_is_own(slot, &heap)) || unlikely(pool_is_full(heap, CLASS_CTX)))
         return false;
-    uint64_t epoch = u64_load_acquire(&leave_epoch); /* B5: pairs with B5a */
-    ctx_disarm(ctx);
-    if (unlikely(!children_leave(heap, slot, (uintptr_t)ctx)))
-        return false;
-    if (unlikely(ctx->parent & PARENT_LIMITED))
-        limit_give(heap->domain, 1);
-    u64_store_relaxed(&ctx->refs, epoch); /* what it remembers: see ctx.c */
-    pool_put(heap, CLASS_CTX, ctx);
-    word_store_release(&heap->leaving, 0); /* L4: last, a root's end waits for it */
-    return true;
+    return likely(ctx_leave_leaf(ctx, heap, slot, (uintptr_t)ctx)) ||
+           ctx_leave_counted(ctx, heap, slot);
 }
 
 /* Gives `unit` (REFS_HANDLE or REFS_COUNT) of references back, and ends what dies of it. */

@@ -140,12 +140,13 @@ static inline uintptr_t ctx_state_seq_cst(const struct canopy_ctx *ctx)
 
 /* ------------------------------------------------------------------------- refs */
 
-#define REFS_HANDLE  (UINT64_C(1) << 32)
-#define REFS_WATCHED (UINT64_C(1) << 31) /* somebody waits for idle: children are counted */
-#define REFS_RECORDS (UINT64_C(1) << 30) /* records were armed here: the winner looks for them */
-#define REFS_COUNT   (UINT64_C(1))
-#define REFS_COUNTED (REFS_RECORDS - 1) /* mask of the counted children */
-#define REFS_FLAGS   (REFS_WATCHED | REFS_RECORDS)
+#define REFS_HANDLE   (UINT64_C(1) << 32)
+#define REFS_WATCHED  (UINT64_C(1) << 31) /* somebody waits for idle: children are counted */
+#define REFS_RECORDS  (UINT64_C(1) << 30) /* records were armed here: the winner looks for them */
+#define REFS_COUNTING (UINT64_C(1) << 29) /* with WATCHED: those there are just being counted */
+#define REFS_COUNT    (UINT64_C(1))
+#define REFS_COUNTED  (REFS_COUNTING - 1) /* mask of the counted children */
+#define REFS_FLAGS    (REFS_WATCHED | REFS_RECORDS | REFS_COUNTING)
 
 static inline uint64_t refs_handles(uint64_t refs)
 {

@@ -88,6 +88,22 @@ static void enter_after_idle(struct scene *scene, struct part *part)
     canopy_end(child);
 }
 
+/* Beside somebody who waits until what stays there has gone. */
+static void enter_beside_idle(struct scene *scene, struct part *part)
+{
+    part->ctx = must(canopy_with_cancel(scene->parent));
+    part->sleeper = sleeper_new();
+    sleeper_sleep_until_idle(part->sleeper, scene->parent);
+}
+
+static void leave_beside_idle(struct scene *scene, struct part *part)
+{
+    (void)scene;
+    canopy_end(part->ctx);
+    sleeper_await(part->sleeper);
+    sleeper_free(part->sleeper);
+}
+
 /* Under a root that could not be freed. */
 static void enter_after_refusal(struct scene *scene, struct part *part)
 {
@@ -590,6 +606,8 @@ const struct counted_case counted_cases[] = {
     {.name = "create_under_root", .parent = UNDER_ROOT, .operations = BATCH, .work = work_create},
     {.name = "create_after_idle", .parent = UNDER_SHARED, .operations = BATCH,
      .enter = enter_after_idle, .work = work_create},
+    {.name = "create_beside_idle", .parent = UNDER_SHARED, .operations = BATCH,
+     .enter = enter_beside_idle, .work = work_create, .leave = leave_beside_idle},
     {.name = "create_after_refusal", .parent = UNDER_ROOT, .operations = BATCH,
      .enter = enter_after_refusal, .work = work_create},
     {.name = "create_under_two", .parent = UNDER_TWO, .operations = BATCH, .work = work_two},

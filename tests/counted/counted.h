@@ -130,7 +130,8 @@ void await_quiet(void);
 /* A thread that can be put to sleep on a context. */
 struct sleeper *sleeper_new(void);
 void sleeper_sleep(struct sleeper *sleeper, const canopy_ctx *ctx); /* returns once it sleeps */
-void sleeper_await(struct sleeper *sleeper);                        /* returns once it woke */
+void sleeper_sleep_until_idle(struct sleeper *sleeper, const canopy_ctx *ctx);
+void sleeper_await(struct sleeper *sleeper); /* returns once it woke */
 void sleeper_free(struct sleeper *sleeper);
 
 /* ----------------------------------------------------- a means, each in its file */

@@ -115,6 +115,7 @@ struct sleeper {
     char tid[16];
     sem_t told, woken;
     const canopy_ctx *ctx; /* NULL: no more */
+    bool until_idle;
 };
 
 static void *sleeper_main(void *arg)
@@ -127,7 +128,10 @@ static void *sleeper_main(void *arg)
         await(&sleeper->told);
         if (!sleeper->ctx)
             return NULL;
-        canopy_wait(sleeper->ctx, CANOPY_NEVER);
+        if (sleeper->until_idle)
+            canopy_wait_idle(sleeper->ctx, CANOPY_NEVER);
+        else
+            canopy_wait(sleeper->ctx, CANOPY_NEVER);
     }
 }
 
@@ -156,6 +160,12 @@ void sleeper_sleep(struct sleeper *sleeper, const canopy_ctx *ctx)
     sem_post(&sleeper->told);
     while (!is_asleep(sleeper))
         pause_briefly();
+}
+
+void sleeper_sleep_until_idle(struct sleeper *sleeper, const canopy_ctx *ctx)
+{
+    sleeper->until_idle = true;
+    sleeper_sleep(sleeper, ctx);
 }
 
 void sleeper_await(struct sleeper *sleeper)

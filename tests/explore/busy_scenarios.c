@@ -5,6 +5,8 @@
  */
 #include "busy.h"
 
+#include <errno.h>
+
 static canopy_ctx *leaf;
 
 static void makes_leaf(void)
@@ -99,6 +101,56 @@ SCENARIO(own_leaf_goes_beside_wait_idle)
     top = canopy_with_cancel(scenario_base());
     before(makes_leaf);
     beside(releases_leaf, waits_for_idle, NULL);
+    releases_top();
+    scenario_close();
+}
+
+/*
+ * As long as somebody waits what comes counts itself, and once those are counted that were
+ * there before, it goes by plain stores again: each time that something comes that does
+ * not remember its slot.
+ */
+static canopy_ctx *stays;
+
+static void makes_what_stays(void)
+{
+    makes_leaf_and_releases_it();
+    stays = canopy_with_cancel(top);
+}
+
+static void releases_what_stays(void)
+{
+    canopy_release(stays);
+}
+
+static void exchanges_leaf_and_releases_what_stays(void)
+{
+    makes_leaf_and_releases_it();
+    makes_leaf_and_releases_it();
+    releases_what_stays();
+}
+
+SCENARIO(counted_leaf_goes_beside_wait_idle)
+{
+    top = canopy_with_cancel(scenario_base());
+    before(makes_what_stays);
+    beside(exchanges_leaf_and_releases_what_stays, waits_for_idle, NULL);
+    releases_top();
+    scenario_close();
+}
+
+static void waits_in_vain(void)
+{
+    int waited = canopy_wait_idle(top, 0);
+    CHECK(waited == 0 || waited == -ETIME);
+}
+
+/* Once the first has counted, the blocks may be owned again under the second, who still counts. */
+SCENARIO(counted_leaf_goes_beside_two_who_wait_for_idle)
+{
+    top = canopy_with_cancel(scenario_base());
+    before(makes_what_stays);
+    beside(exchanges_leaf_and_releases_what_stays, waits_in_vain, waits_for_idle, NULL);
     releases_top();
     scenario_close();
 }
