@@ -182,6 +182,7 @@ static struct slab *slab_new(struct heap *heap, enum object_class class)
         return NULL;
     memset(slab, 0, SLAB_HEADER_BYTES);
     slab->domain = domain;
+    slab->domain_id = domain->id;
     slab->heap = heap;
     slab->class = class;
     slab->fork_generation = u32_load_relaxed(&fork_generation);
@@ -265,12 +266,12 @@ static void take_remote(struct pool *pool)
 }
 
 /* Up to half a magazine of a slab's objects that were never used: so many. */
-static uint32_t take_fresh(struct pool *pool, struct slab *slab)
+static uint32_t take_fresh(struct magazine *loaded, struct slab *slab)
 {
     uint32_t size = class_bytes[slab->class];
     uint32_t fresh = u32_load_relaxed(&slab->fresh_bytes);
     uint32_t fits = never_used(slab);
-    uint32_t wanted = REFILL - pool->loaded.count;
+    uint32_t wanted = REFILL - loaded->count;
     if (wanted > FRESH_BYTES / size)
         wanted = FRESH_BYTES / size;
     uint32_t taken = wanted < fits ? wanted : fits;
@@ -281,7 +282,7 @@ static uint32_t take_fresh(struct pool *pool, struct slab *slab)
         memset(object, 0, size);
         if (slab->class == CLASS_CTX)
             ctx_construct(object);
-        magazine_push(&pool->loaded, object);
+        magazine_push(loaded, object);
     }
     /* V1: pairs with V2, the clock's look into a slab */
     u32_store_release(&slab->fresh_bytes, fresh + taken * size);
@@ -289,23 +290,23 @@ static uint32_t take_fresh(struct pool *pool, struct slab *slab)
 }
 
 /* Up to half a magazine of what slabs have free. */
-static void take_free(struct pool *pool)
+static void take_free(struct pool *pool, struct magazine *loaded)
 {
-    while (pool->loaded.count < REFILL) {
+    while (loaded->count < REFILL) {
         if (!pool->avail && pool->empty)
             avail_add(pool, empty_take(pool));
         struct slab *slab = pool->avail;
         if (!slab)
             return;
-        while (pool->loaded.count < REFILL && slab->free) {
+        while (loaded->count < REFILL && slab->free) {
             struct handoff_node *object = slab->free;
             slab->free = handoff_next(object);
-            magazine_push(&pool->loaded, object);
+            magazine_push(loaded, object);
             slab->used++;
         }
         bool has_fresh = slab != pool->fresh && never_used(slab);
         if (has_fresh)
-            slab->used += take_fresh(pool, slab);
+            slab->used += take_fresh(loaded, slab);
         if (!slab->free && (!has_fresh || !never_used(slab)))
             avail_remove(pool, slab);
     }
@@ -315,19 +316,20 @@ static void take_free(struct pool *pool)
 static bool refill(struct heap *heap, enum object_class class)
 {
     struct pool *pool = &heap->pools[class];
-    unsigned before = pool->loaded.count;
+    struct magazine *loaded = &heap->loaded[class];
+    unsigned before = loaded->count;
     if (slabs_hold(heap)) {
         take_remote(pool);
-        take_free(pool);
+        take_free(pool, loaded);
         slabs_let_go(heap, pool, EMPTY_SLABS_KEPT);
     }
-    if (!magazine_top(&pool->loaded) && pool->fresh) {
-        take_fresh(pool, pool->fresh);
+    if (!magazine_top(loaded) && pool->fresh) {
+        take_fresh(loaded, pool->fresh);
         if (!never_used(pool->fresh))
             pool->fresh = NULL;
     }
-    count_taken(heap, class, pool->loaded.count - before);
-    return magazine_top(&pool->loaded) != NULL;
+    count_taken(heap, class, loaded->count - before);
+    return magazine_top(loaded) != NULL;
 }
 
 static void magazine_move(struct magazine *to, struct magazine *from)
@@ -342,12 +344,12 @@ bool pool_refill(struct heap *heap, enum object_class class)
 {
     struct pool *pool = &heap->pools[class];
     if (magazine_top(&pool->spare)) {
-        magazine_move(&pool->loaded, &pool->spare);
+        magazine_move(&heap->loaded[class], &pool->spare);
         return true;
     }
     if (refill(heap, class))
         return true;
-    if (rcu_pace() && (magazine_top(&pool->loaded) || refill(heap, class)))
+    if (rcu_pace() && (magazine_top(&heap->loaded[class]) || refill(heap, class)))
         return true;
     pool->fresh = slab_new(heap, class);
     return pool->fresh && refill(heap, class);
@@ -391,7 +393,7 @@ void pool_overflow(struct heap *heap, enum object_class class)
     struct pool *pool = &heap->pools[class];
     struct handoff_node *full = magazine_top(&pool->spare);
     count_taken(heap, class, -(uint64_t)pool->spare.count);
-    magazine_move(&pool->spare, &pool->loaded);
+    magazine_move(&pool->spare, &heap->loaded[class]);
     if (full)
         objects_return(heap, pool, full);
 }
@@ -609,17 +611,17 @@ static struct heap *heap_new(struct domain *domain)
     return heap;
 }
 
-struct heap *heap_peek_slow(const struct domain *domain)
+struct heap *heap_peek_slow(uint64_t domain_id)
 {
-    struct heap *heap = table_find(tls_heaps, domain->id);
+    struct heap *heap = table_find(tls_heaps, domain_id);
     if (heap)
-        tls_recent = (struct heap_entry){domain->id, heap};
+        tls_recent = (struct heap_entry){domain_id, heap};
     return heap;
 }
 
 struct heap *heap_get_slow(struct domain *domain)
 {
-    struct heap *heap = heap_peek_slow(domain);
+    struct heap *heap = heap_peek_slow(domain->id);
     if (likely(heap != NULL))
         return heap;
     if (!rcu_thread_ready() || library_init() != 0)

@@ -91,6 +91,7 @@ struct domain {
 struct slab {
     /* Written once. */
     struct domain *domain;
+    uint64_t domain_id; /* here, too, so that who looks for a heap need not go there */
     struct heap *heap;
     uint32_t class;
     uint32_t fork_generation; /* slabs from before a fork are inherited */
@@ -119,9 +120,8 @@ struct magazine {
 
 struct pool {
     /* The owner's. */
-    struct magazine loaded; /* what alloc and free work on */
-    struct magazine spare;  /* empty, or full: so a change of direction costs nothing */
-    struct slab *fresh;     /* what is left of it was never used, and counts as in use */
+    struct magazine spare; /* empty, or full: so a change of direction costs nothing */
+    struct slab *fresh;    /* what is left of it was never used, and counts as in use */
     /* Whoever's who has the heap's slabs; see pool.c. */
     struct slab *avail; /* slabs with something to give, of which something is in use */
     struct slab *empty; /* slabs of which nothing is in use any more */
@@ -130,20 +130,21 @@ struct pool {
     struct handoff_node *pending; /* what was taken from there and is to go on to its slabs */
 };
 
-/* What a thread keeps of a parent that it derives from; see children.c. */
+/* What a thread keeps of a parent that it derives from; see children.c. Within one line. */
 struct busy {
     const struct canopy_ctx *parent;
     uint64_t claims; /* how often it has registered there, while the parent was small */
     /* The slot in a stripe that it registered in last, and when. */
     atomic_word slot;
     uint64_t epoch;
-};
+} __attribute__((aligned(CACHE_LINE / 2)));
 #define BUSY_PARENTS 64
 
 struct heap {
-    /* The slot that this heap's thread is taking a context out of by plain stores, or 0. */
-    atomic_word leaving;
+    /* One line for whatever comes and goes in everyday life. */
+    atomic_word leaving; /* the slot that its thread empties by plain stores, or 0 */
     uint64_t domain_id;
+    struct magazine loaded[CLASS_COUNT]; /* what alloc and free work on */
     struct domain *domain;
     /* See children.c: of background and todo; of all other parents; those whose parents are gone.
      */
@@ -178,15 +179,15 @@ struct heap_entry {
 };
 extern __thread struct heap_entry tls_recent __attribute__((tls_model("initial-exec")));
 
-static inline struct heap *heap_recent(const struct domain *domain)
+static inline struct heap *heap_recent(uint64_t domain_id)
 {
-    return tls_recent.domain_id == domain->id ? tls_recent.heap : NULL;
+    return tls_recent.domain_id == domain_id ? tls_recent.heap : NULL;
 }
 
 /* The calling thread's heap where that takes no search, or NULL. */
 static inline struct heap *heap_at_hand(const struct domain *domain)
 {
-    return likely(domain == &default_domain) ? tls_heap : heap_recent(domain);
+    return likely(domain == &default_domain) ? tls_heap : heap_recent(domain->id);
 }
 
 /* Whether a heap is the calling thread's; a quick look, which may miss one. */
@@ -236,11 +237,11 @@ static inline struct heap *heap_get(struct domain *domain)
 }
 
 /* The same, without making or taking over one: NULL when the thread has none. No lock. */
-struct heap *heap_peek_slow(const struct domain *domain);
+struct heap *heap_peek_slow(uint64_t domain_id);
 static inline struct heap *heap_peek(const struct domain *domain)
 {
     struct heap *heap = heap_at_hand(domain);
-    return likely(heap != NULL) ? heap : heap_peek_slow(domain);
+    return likely(heap != NULL) ? heap : heap_peek_slow(domain->id);
 }
 
 static inline struct slab *slab_of(const void *object)
@@ -274,19 +275,19 @@ static inline void magazine_set_top(struct magazine *m, struct handoff_node *top
 static inline void *pool_peek(const struct heap *heap, enum object_class class,
                               bool (*fits)(const void *object, const void *arg), const void *arg)
 {
-    void *object = magazine_top(&heap->pools[class].loaded);
+    void *object = magazine_top(&heap->loaded[class]);
     return likely(object != NULL) && fits(object, arg) ? object : NULL;
 }
 
 /* Whether there is an object at hand, for pool_take. */
 static inline bool pool_has(const struct heap *heap, enum object_class class)
 {
-    return heap->pools[class].loaded.top != NULL;
+    return heap->loaded[class].top != NULL;
 }
 
 static inline void *pool_take(struct heap *heap, enum object_class class)
 {
-    struct magazine *m = &heap->pools[class].loaded;
+    struct magazine *m = &heap->loaded[class];
     struct handoff_node *object = magazine_top(m);
     magazine_set_top(m, handoff_next(object));
     m->count--;
@@ -303,7 +304,7 @@ static inline struct handoff_node *pool_take_begin(const void *object, enum obje
 static inline void pool_take_end(struct heap *heap, enum object_class class,
                                  struct handoff_node *rest)
 {
-    struct magazine *m = &heap->pools[class].loaded;
+    struct magazine *m = &heap->loaded[class];
     magazine_set_top(m, rest);
     m->count--;
 }
@@ -314,7 +315,7 @@ static inline void pool_take_end(struct heap *heap, enum object_class class,
  */
 static inline void *pool_alloc(struct heap *heap, enum object_class class)
 {
-    struct magazine *m = &heap->pools[class].loaded;
+    struct magazine *m = &heap->loaded[class];
     if (unlikely(!magazine_top(m)) && !pool_refill(heap, class))
         return NULL;
     return pool_take(heap, class);
@@ -323,7 +324,7 @@ static inline void *pool_alloc(struct heap *heap, enum object_class class)
 /* True when the next pool_free overflows a magazine: more has been freed than is made. */
 static inline bool pool_is_full(const struct heap *heap, enum object_class class)
 {
-    return heap->pools[class].loaded.count == MAGAZINE_LIMIT;
+    return heap->loaded[class].count == MAGAZINE_LIMIT;
 }
 
 static inline void magazine_push(struct magazine *m, void *object)
@@ -336,7 +337,7 @@ static inline void magazine_push(struct magazine *m, void *object)
 /* Gives an object back that this process made, where there is room. */
 static inline void pool_put(struct heap *heap, enum object_class class, void *memory)
 {
-    magazine_push(&heap->pools[class].loaded, memory);
+    magazine_push(&heap->loaded[class], memory);
 }
 
 /* Gives an object back. */

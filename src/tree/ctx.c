@@ -184,6 +184,14 @@ no_memory:
     return NULL;
 }
 
+/* The domain is not looked at where it need not be: who has many roots has it in no cache. */
+static struct heap *search_heap(const struct canopy_ctx *parent)
+{
+    bool is_looked_up = (parent->parent & PARENT_INHERITED) == PARENT_DOMAIN;
+    struct heap *heap = is_looked_up ? heap_peek_slow(slab_of(parent)->domain_id) : NULL;
+    return likely(heap != NULL) ? heap : heap_get(ctx_domain(parent));
+}
+
 /* Where the heap takes a search, or contexts are counted. */
 static __attribute__((noinline)) struct canopy_ctx *derive_in_domain(struct canopy_ctx *parent,
                                                                      enum kind kind)
@@ -192,19 +200,19 @@ static __attribute__((noinline)) struct canopy_ctx *derive_in_domain(struct cano
         errno = EINVAL;
         return NULL;
     }
-    struct domain *domain = ctx_domain(parent);
-    if (unlikely(!limit_take(domain, 1))) {
+    bool is_limited = parent->parent & PARENT_LIMITED;
+    if (unlikely(is_limited) && !limit_take(ctx_domain(parent), 1)) {
         errno = EAGAIN;
         return NULL;
     }
-    struct heap *heap = heap_get(domain);
+    struct heap *heap = search_heap(parent);
     struct canopy_ctx *ctx = NULL;
     if (likely(heap != NULL))
         ctx = ctx_derive_anew(parent, heap, kind);
     else
         errno = ENOMEM;
-    if (unlikely(!ctx))
-        limit_give(domain, 1);
+    if (unlikely(!ctx) && is_limited)
+        limit_give(ctx_domain(parent), 1);
     return ctx;
 }
 

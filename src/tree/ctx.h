@@ -27,7 +27,7 @@ static inline struct heap *ctx_heap_at_hand(const struct canopy_ctx *parent)
 {
     if (likely(!(parent->parent & PARENT_DOMAIN)))
         return tls_heap;
-    return parent->parent & PARENT_LIMITED ? NULL : heap_recent(slab_of(parent)->domain);
+    return parent->parent & PARENT_LIMITED ? NULL : heap_recent(slab_of(parent)->domain_id);
 }
 
 /* What a context is born as; set before it can be seen, so that a walk finds its way up. */

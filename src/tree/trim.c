@@ -83,7 +83,7 @@ static struct spared blocks_spared(const struct stripe *stripe)
 {
     const struct heap *heap = stripe->owner;
     bool is_static = ctx_kind(stripe->parent) == KIND_STATIC; /* background and todo share one */
-    return (struct spared){{block_on_top(&heap->pools[CLASS_CTX].loaded),
+    return (struct spared){{block_on_top(&heap->loaded[CLASS_CTX]),
                             block_of((void *)word_load_acquire(&heap->hint_slot)), /* B4a */
                             block_of_last(heap, is_static ? canopy_background() : stripe->parent),
                             block_of_last(heap, is_static ? canopy_todo() : stripe->parent)}};

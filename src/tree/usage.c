@@ -17,8 +17,7 @@
 
 static uint64_t at_hand(const struct heap *heap)
 {
-    const struct pool *pool = &heap->pools[CLASS_CTX];
-    return pool->loaded.count + pool->spare.count;
+    return heap->loaded[CLASS_CTX].count + heap->pools[CLASS_CTX].spare.count;
 }
 
 static uint64_t orphans_at_hand(const struct heap *orphan)

@@ -93,7 +93,7 @@ static void take_free(const struct heap *heap, uint64_t used[CLASS_COUNT])
 {
     for (unsigned class = 0; class < CLASS_COUNT; class ++) {
         const struct pool *pool = &heap->pools[class];
-        used[class] -= list_length(pool->loaded.top) + list_length(pool->spare.top) +
+        used[class] -= list_length(heap->loaded[class].top) + list_length(pool->spare.top) +
                        list_length(pool->pending) + list_length(handoff_first(&pool->remote));
         if (pool->fresh)
             used[class] -= never_used(pool->fresh);
