@@ -408,8 +408,7 @@ void pool_free_remote(void *memory)
 void pool_free_any(void *memory)
 {
     struct slab *slab = slab_of(memory);
-    /* A library thread makes nothing: a heap that it adopted would keep what it is given. */
-    struct heap *heap = thread_is_library ? NULL : heap_peek(slab->domain);
+    struct heap *heap = heap_peek(slab->domain);
     if (heap)
         pool_free(heap, slab->class, memory);
     else
