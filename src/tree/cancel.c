@@ -15,7 +15,8 @@
  *   missing, the canceller would save a wake that is needed; wrong, it makes one
  *   that is not. SWEPT is stored by any walker that has seen the whole subtree
  *   done; all writers of it write the same word, so a plain store does. Missing
- *   it costs a walk; wrong, a cancel would return with live contexts below.
+ *   it costs a walk; wrong, a cancel would return with live contexts below. In a value
+ *   layer it says nothing, but to the clock (deadline.c).
  *
  * Ordering pairs:
  *   C1/C2  C1 is a release, every reading of the state an acquire (node.h): who
@@ -362,7 +363,7 @@ static inline struct canopy_ctx *meet(struct canopy_ctx *child, uintptr_t word, 
 static struct canopy_ctx *walk(struct canopy_ctx *top, struct pass *pass)
 {
     struct canopy_ctx *ctx = top;
-    struct place at = place_at(ctx_first_slot(ctx), false);
+    struct place at = place_at(&ctx->slot0, false);
     uintptr_t word = word_below(ctx);
     struct detours detours;
     detours.beyond = NULL;
@@ -404,7 +405,7 @@ static struct canopy_ctx *walk(struct canopy_ctx *top, struct pass *pass)
         if (likely(!child))
             continue;
         ctx = child;
-        at = place_at(ctx_first_slot(ctx), false);
+        at = place_at(&ctx->slot0, false);
         word = word_below(ctx);
     }
 }

@@ -612,7 +612,7 @@ bool children_add(struct heap *heap, struct canopy_ctx *parent, uintptr_t word, 
     bool is_small =
         !(link & SLOT_HOT) && ctx_kind(parent) != KIND_STATIC && !becomes_busy(heap, parent);
     if (is_small) {
-        if (ctx_kind(parent) != KIND_VALUE && claim(&parent->slot0, word, where, &lost))
+        if (claim(&parent->slot0, word, where, &lost))
             return true;
         if (!lost && link == SLOT_END) {
             bool no_memory = false;
@@ -698,7 +698,7 @@ bool children_empty(const struct canopy_ctx *parent)
     uintptr_t word;
     bool in_block = false;
     rcu_read_begin(); /* blocks may be trimmed under us */
-    bool empty = next_occupied(ctx_first_slot(ctx_mutable(parent)), &word, &in_block) == NULL;
+    bool empty = next_occupied(&ctx_mutable(parent)->slot0, &word, &in_block) == NULL;
     rcu_read_end();
     return empty;
 }
@@ -723,7 +723,7 @@ void children_count_all(struct canopy_ctx *parent, bool records)
 {
     uintptr_t word;
     bool in_block = false;
-    atomic_word *slot = ctx_first_slot(parent);
+    atomic_word *slot = &parent->slot0;
     rcu_read_begin(); /* blocks may be trimmed under us */
     children_open(parent, BLOCK_SHARED);
     while ((slot = next_occupied(slot, &word, &in_block)) != NULL) {

@@ -110,9 +110,7 @@ static void give(struct heap *heap, struct canopy_ctx *ctx, uint64_t epoch)
 void ctx_free(struct canopy_ctx *ctx)
 {
     uintptr_t aux = word_load_relaxed(&ctx->aux);
-    if (ctx_kind(ctx) == KIND_VALUE)
-        word_store_relaxed(&ctx->slot0, 0);
-    else if (aux & AUX_EXTENSION)
+    if (ctx_kind(ctx) != KIND_VALUE && (aux & AUX_EXTENSION))
         pool_free_any(aux_extension(aux));
     word_store_relaxed(&ctx->aux, 0);
     i64_store_relaxed(&ctx->deadline, CANOPY_NEVER);
@@ -267,7 +265,7 @@ static void finish(struct canopy_ctx *ctx)
 {
     uintptr_t aux = word_load_acquire(&ctx->aux); /* Q2 */
     if (ctx_kind(ctx) == KIND_VALUE) {
-        const canopy_key *key = (const canopy_key *)word_load_relaxed(&ctx->slot0);
+        const canopy_key *key = ctx_key(ctx);
         if (key->destroy)
             key->destroy((void *)aux);
     } else if (aux & AUX_EXTENSION) {
@@ -281,8 +279,7 @@ static void finish(struct canopy_ctx *ctx)
 /* True where user code must not run: on the clock's and the reclaimer's thread. */
 static bool must_end_elsewhere(const struct canopy_ctx *ctx)
 {
-    return thread_is_library && ctx_kind(ctx) == KIND_VALUE &&
-           ((const canopy_key *)word_load_relaxed(&ctx->slot0))->destroy;
+    return thread_is_library && ctx_kind(ctx) == KIND_VALUE && ctx_key(ctx)->destroy;
 }
 
 void count_drop(struct canopy_ctx *ctx, struct handoff_node **dead)
@@ -403,20 +400,20 @@ __attribute__((noinline)) bool ctx_leave_counted(struct canopy_ctx *ctx, struct 
 }
 
 /* Whether everything about `ctx` is its only handle's: no child, no hook, nobody to tell. */
-static bool is_sole(struct canopy_ctx *ctx)
+static bool is_sole(const struct canopy_ctx *ctx)
 {
     /* S6: releases of other handles come before our reuse. */
-    if ((u64_load_acquire(&ctx->refs) & ~REFS_RECORDS) != REFS_HANDLE)
+    if ((u64_load_acquire(&ctx->refs) & ~REFS_RECORDS) != REFS_HANDLE ||
+        word_load_acquire(&ctx->slot0) != 0) /* S8: pairs with S7 */
         return false;
-    uintptr_t aux = word_load_acquire(&ctx->aux); /* Q2 */
     switch (ctx_kind(ctx)) {
     case KIND_VALUE:
-        if (((const canopy_key *)word_load_relaxed(&ctx->slot0))->destroy)
+        if (ctx_key(ctx)->destroy)
             return false;
         break;
     case KIND_CANCEL:
     case KIND_DETACHED:
-        if ((aux & AUX_EXTENSION) || word_load_acquire(&ctx->slot0) != 0) /* S8: pairs with S7 */
+        if (word_load_acquire(&ctx->aux) & AUX_EXTENSION) /* Q2 */
             return false;
         break;
     default:
@@ -464,13 +461,13 @@ bool release_sole(struct canopy_ctx *ctx)
         pool_overflow(heap, CLASS_CTX);
     if (unlikely(pool_is_full(heap, CLASS_LINE)))
         pool_overflow(heap, CLASS_LINE);
-    ctx_disarm(ctx);
+    if (ctx_kind(ctx) != KIND_VALUE)
+        ctx_disarm(ctx);
     uint64_t epoch = 0;
     bool left = leave_slot(ctx, heap, &epoch);
     if (left) {
         limit_give(heap->domain, 1);
-        if (ctx_kind(ctx) == KIND_VALUE)
-            word_store_relaxed(&ctx->slot0, 0);
+        ctx_disarm(ctx); /* a value layer's key, which was asked for until here */
         word_store_relaxed(&ctx->aux, 0);
         if (word_load_relaxed(&ctx->link) != SLOT_END)
             children_free_small(heap, ctx);

@@ -41,7 +41,7 @@ static inline void ctx_be_born(struct canopy_ctx *ctx, struct heap *heap, struct
     ctx->parent = (uintptr_t)parent | (uintptr_t)kind | (parent->parent & PARENT_INHERITED);
     u64_store_relaxed(&ctx->refs, REFS_HANDLE);
     word_store_relaxed(&ctx->state, kind == KIND_VALUE
-                                        ? (uintptr_t)ctx_scope(parent) | STATE_FORWARD
+                                        ? (uintptr_t)ctx_scope(parent) | STATE_FORWARD | STATE_SWEPT
                                         : STATE_LIVE);
 }
 

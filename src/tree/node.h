@@ -4,7 +4,7 @@
  *   state     0 live, 1 live and somebody sleeps on it; once done the cause's
  *             address with what kind of end it was and whether the walk below
  *             is complete; in a value layer, forever, the context it shares
- *             its state with; in an INPUT see merge.c
+ *             its state with, and SWEPT; in an INPUT see merge.c
  *   refs      handles (high half), flags, and references from children that were
  *             counted (low half); see children.c. Once it is dead the link to what
  *             ends or is reclaimed with it (ctx.h), and while it is free what it
@@ -12,11 +12,10 @@
  *   parent    and, in its low bits, the kind of this context
  *   slot      where the parent's children list holds this context; while it is free
  *             where it was
- *   deadline  own deadline; see deadline.c
+ *   deadline  own deadline, see deadline.c; in a value layer the key
  *   aux       depends on the kind: cause of the deadline or extension, value, in an
  *             INPUT the merged context
- *   slot0     first slot of the children list, in a value layer the key, in INPUT 0
- *             the merged context
+ *   slot0     first slot of the children list, in INPUT 0 the merged context
  *   link      rest of the children list
  *
  * A free context keeps slot0 empty, link ended, aux zero and deadline NEVER, so
@@ -195,17 +194,25 @@ static inline bool slot_is_in_block(const atomic_word *row)
     return ((uintptr_t)row & (CACHE_LINE - 1)) == CACHE_LINE / 2;
 }
 
-/* Where the children list of a context begins: a value layer's first slot holds its key. */
-static inline atomic_word *ctx_first_slot(struct canopy_ctx *ctx)
+/*
+ * The key of a value layer lies where others have a deadline: as that of one that has fired
+ * and needs no help, which is all that the clock makes of it.
+ */
+static inline int64_t key_word(const canopy_key *key)
 {
-    return ctx_kind(ctx) == KIND_VALUE ? &ctx->link : &ctx->slot0;
+    return ~(int64_t)(uintptr_t)key;
+}
+
+static inline const canopy_key *ctx_key(const struct canopy_ctx *ctx)
+{
+    return (const canopy_key *)(uintptr_t)~i64_load_relaxed(&ctx->deadline);
 }
 
 /* A quick no: false when the list surely has nothing in it. */
 static inline bool ctx_may_have_children(const struct canopy_ctx *ctx)
 {
     return word_load_seq_cst(&ctx->link) != SLOT_END || /* C3, S8 */
-           (ctx_kind(ctx) != KIND_VALUE && word_load_seq_cst(&ctx->slot0) != 0);
+           word_load_seq_cst(&ctx->slot0) != 0;
 }
 
 static inline atomic_word *ctx_slot(const struct canopy_ctx *ctx)

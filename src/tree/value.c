@@ -16,15 +16,16 @@ canopy_ctx *canopy_with_value(const canopy_ctx *parent, const canopy_key *key, v
     if (!ctx)
         return NULL;
     /* Whoever else sees the layer meanwhile walks through it, and looks at neither. */
-    word_store_relaxed(&ctx->slot0, (uintptr_t)key);
     word_store_relaxed(&ctx->aux, (uintptr_t)value);
+    i64_store_relaxed(&ctx->deadline, key_word(key));
     return ctx;
 }
 
 bool canopy_lookup(const canopy_ctx *ctx, const canopy_key *key, void **value)
 {
+    int64_t word = key_word(key);
     do {
-        if (ctx_kind(ctx) != KIND_VALUE || word_load_relaxed(&ctx->slot0) != (uintptr_t)key)
+        if (ctx_kind(ctx) != KIND_VALUE || i64_load_relaxed(&ctx->deadline) != word)
             continue;
         if (value)
             *value = (void *)word_load_relaxed(&ctx->aux);

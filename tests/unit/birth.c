@@ -2,7 +2,7 @@
  * birth.c - promises 7 to 9: how a derived context starts out, what a layer
  * shares with what lies below it, and what deriving leaves untouched.
  */
-#include "harness.h"
+#include "probes.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -185,6 +185,29 @@ TEST(p08_value_layer_over_what_is_never_done_is_never_done)
     canopy_release(over_detached);
     canopy_release(detached);
     canopy_release(parent);
+}
+
+/* What a layer binds lies where others have their deadline, which a clock passes by. */
+TEST(p08_value_layer_is_not_due_when_others_are)
+{
+    struct fixture f;
+    fixture_open(&f, CANOPY_CLOCK_HOST);
+    canopy_ctx *layer = canopy_with_value(f.root, &key, NULL);
+    canopy_ctx *child = canopy_with_cancel(layer);
+    canopy_ctx *due = canopy_with_timeout(layer, 1);
+    atomic_uint calls = 0;
+    canopy_callback on_end;
+    assert_int_equal(canopy_after_func(child, &on_end, count_call, &calls), 0);
+    assert_int_equal(canopy_root_advance(f.root, 1, NULL), 0);
+    assert_ended(due, -ETIMEDOUT, CANOPY_DEADLINE_EXCEEDED);
+    assert_live(child);
+    assert_int_equal(atomic_load(&calls), 0);
+    assert_true(canopy_cancel(child));
+    assert_int_equal(atomic_load(&calls), 1);
+    canopy_release(due);
+    canopy_release(child);
+    canopy_release(layer);
+    fixture_close(&f);
 }
 
 /* ------------------------------------------------------ 9: nothing is shared */
