@@ -84,10 +84,8 @@ static struct retire_queue *queues;
 static atomic_u32 retired __attribute__((aligned(CACHE_LINE)));
 static atomic_u32 reclaimed __attribute__((aligned(CACHE_LINE)));
 
-/* Who reclaims: nobody, the reclaimer's thread, or for one pass a thread that waits for it. */
-enum { RECLAIMER_NONE, RECLAIMER_THREAD, RECLAIMER_HELPER };
-static atomic_u32 reclaimer __attribute__((
-    aligned(CACHE_LINE))); /* changed under library_lock, but by a helper that is through */
+/* Changed under library_lock, but by a helper that is through. */
+atomic_u32 rcu_reclaimer __attribute__((aligned(CACHE_LINE)));
 
 /* One more wait lets a burst gather into one grace period. */
 #define GATHER_NS (NS_PER_SECOND / 1000)
@@ -346,20 +344,13 @@ void rcu_catch_up(void)
         reclaim_pass();
 }
 
-bool rcu_is_at_work(void)
-{
-    return u32_load_acquire(&reclaimer) == RECLAIMER_THREAD; /* W9 */
-}
-
-bool rcu_ready(void)
+bool rcu_start(void)
 {
     static const struct thread_role role = {.name = "canopy-reclaim", .run = reclaimer_main};
-    if (likely(rcu_is_at_work()))
-        return true;
     pthread_mutex_lock(&library_lock);
-    if (u32_load_acquire(&reclaimer) == RECLAIMER_NONE && thread_start(&role) == 0) /* W9 */
-        u32_store_release(&reclaimer, RECLAIMER_THREAD);                            /* W9 */
-    bool ready = u32_load_relaxed(&reclaimer) == RECLAIMER_THREAD;
+    if (u32_load_acquire(&rcu_reclaimer) == RECLAIMER_NONE && thread_start(&role) == 0) /* W9 */
+        u32_store_release(&rcu_reclaimer, RECLAIMER_THREAD);                            /* W9 */
+    bool ready = u32_load_relaxed(&rcu_reclaimer) == RECLAIMER_THREAD;
     pthread_mutex_unlock(&library_lock);
     return ready;
 }
@@ -369,14 +360,14 @@ void rcu_help(void)
     if (u32_load_acquire(&reclaimed) == u32_load_acquire(&retired) || rcu_ready()) /* W5 */
         return;
     pthread_mutex_lock(&library_lock);
-    bool ours = u32_load_acquire(&reclaimer) == RECLAIMER_NONE; /* W9 */
+    bool ours = u32_load_acquire(&rcu_reclaimer) == RECLAIMER_NONE; /* W9 */
     if (ours)
-        u32_store_relaxed(&reclaimer, RECLAIMER_HELPER);
+        u32_store_relaxed(&rcu_reclaimer, RECLAIMER_HELPER);
     pthread_mutex_unlock(&library_lock);
     if (!ours)
         return;
     reclaim_pass();
-    u32_store_release(&reclaimer, RECLAIMER_NONE); /* W9 */
+    u32_store_release(&rcu_reclaimer, RECLAIMER_NONE); /* W9 */
 }
 
 static void announce(void)
@@ -453,6 +444,6 @@ void rcu_fork_child(void)
     u32_store_relaxed(&at_work, 0);
     pthread_mutex_unlock(&share_lock);
     u32_store_relaxed(&reclaimed, u32_load_relaxed(&retired));
-    u32_store_relaxed(&reclaimer, RECLAIMER_NONE);
+    u32_store_relaxed(&rcu_reclaimer, RECLAIMER_NONE);
     u32_store_relaxed(&tidy_wanted, 0);
 }

@@ -45,8 +45,22 @@ void rcu_queue_register(struct retire_queue *queue);
  */
 void rcu_retire(struct retire_queue *queue, struct handoff_node *node);
 
+/* Who reclaims: nobody, the reclaimer's thread, or for one pass a thread that waits for it. */
+enum { RECLAIMER_NONE, RECLAIMER_THREAD, RECLAIMER_HELPER };
+extern atomic_u32 rcu_reclaimer;
+
+/* Whether that thread has been started. */
+static inline bool rcu_is_at_work(void)
+{
+    return u32_load_acquire(&rcu_reclaimer) == RECLAIMER_THREAD; /* W9 */
+}
+
 /* Starts the reclaimer's thread unless it runs: true when it does. */
-bool rcu_ready(void);
+bool rcu_start(void);
+static inline bool rcu_ready(void)
+{
+    return rcu_is_at_work() || rcu_start();
+}
 
 /* Where that thread cannot be had, gives back what was retired itself. Not from a read section. */
 void rcu_help(void);
@@ -70,9 +84,6 @@ void rcu_wait(void);
  * that thread is at rest a wake. Never fails.
  */
 void rcu_ask(void);
-
-/* Whether that thread has been started. */
-bool rcu_is_at_work(void);
 
 /* Between the steps of scavenge: what was retired meanwhile need not wait for its end. */
 void rcu_catch_up(void);

@@ -97,7 +97,10 @@ bool rcu_pace(void)
     return false;
 }
 
-bool rcu_ready(void)
+/* The reclaimer is always to be had here. */
+atomic_u32 rcu_reclaimer = {RECLAIMER_THREAD};
+
+bool rcu_start(void)
 {
     return true;
 }
@@ -114,11 +117,6 @@ bool rcu_flush(int64_t until_ns)
 /* Scenarios scavenge where they want to. */
 void rcu_ask(void)
 {
-}
-
-bool rcu_is_at_work(void)
-{
-    return true;
 }
 
 void rcu_catch_up(void)
