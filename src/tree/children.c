@@ -142,6 +142,8 @@
  *   S7/S8  who leaves a slot does so by a release, and who finds it empty and goes on to
  *         reuse the parent loads it by an acquire. Without it the parent's memory is reused
  *         under a child that was just leaving.
+ *         L1 comes before it in a small parent too: who finds all slots below a root empty
+ *         sees who is leaving, and waits (L6).
  *
  * Cancel. The handshake with a canceller is the same shape, with the state word:
  *
@@ -232,26 +234,10 @@
 
 #include "tree/valid.h"
 
-#define LINE_SLOTS (CACHE_LINE / sizeof(atomic_word) - 1)
-
-/*
- * After so many registrations by one thread a small parent gets a stripe for it, and
- * after as many more the stripe's blocks become owned: a fence_heavy at the parent's
- * end is then paid for. Tests set it lower.
- */
-#ifndef CANOPY_BUSY_AFTER
-#define CANOPY_BUSY_AFTER BLOCK_SLOTS
-#endif
-
 /* Each time that a stripe has so many blocks more it is worth a look whether it needs them. */
 #define BLOCKS_ASKED 64
 
-struct line {
-    atomic_word slots[LINE_SLOTS];
-    atomic_word link;
-};
-
-_Static_assert(sizeof(struct line) == CACHE_LINE, "a line is a line");
+_Static_assert(sizeof(struct slot_line) == CACHE_LINE, "a line is a line");
 _Static_assert(sizeof(struct block) == BLOCK_BYTES, "a block is a block");
 _Static_assert(offsetof(struct block, slots) % CACHE_LINE == CACHE_LINE / 2, "slot_is_in_block");
 _Static_assert(sizeof(struct stripe) <= CACHE_LINE, "a stripe is a line");
@@ -280,19 +266,6 @@ void block_retire(struct block *block)
 }
 
 /* ------------------------------------------------------------------- register */
-
-/* S3. False: the slot is somebody else's; `*lost` when it became so under our hands. */
-static bool claim(atomic_word *slot, uintptr_t word, atomic_word *where, bool *lost)
-{
-    uintptr_t empty = 0;
-    if (word_load_relaxed(slot) != 0)
-        return false;
-    word_store_relaxed(where, (uintptr_t)slot);
-    if (word_cas_seq_cst(slot, &empty, word)) /* S3: pairs with S1/S2 and C1/C3 */
-        return true;
-    *lost = true;
-    return false;
-}
 
 static struct block *block_new(struct heap *heap, struct stripe *stripe)
 {
@@ -551,37 +524,34 @@ static bool stripe_claim(struct heap *heap, struct stripe *stripe, struct canopy
     return true;
 }
 
-/* Whether this thread has derived so often from a small parent that it deserves a stripe. */
-static bool becomes_busy(struct heap *heap, const struct canopy_ctx *parent)
-{
-    struct busy *busy = children_busy(heap, parent);
-    if (busy->parent != parent) {
-        busy->parent = parent;
-        busy->claims = 0;
-        busy->epoch = 0; /* there is no last slot */
-    }
-    return ++busy->claims > CANOPY_BUSY_AFTER;
-}
-
 /* The first line of a small parent. False: no memory, or somebody was faster. */
 static bool line_add(struct heap *heap, struct canopy_ctx *parent, uintptr_t word,
-                     atomic_word *where, bool *no_memory)
+                     atomic_word *where)
 {
-    struct line *line = pool_alloc(heap, CLASS_LINE);
-    if (!line) {
-        *no_memory = true;
+    struct slot_line *line = pool_alloc(heap, CLASS_LINE);
+    if (unlikely(!line))
         return false;
-    }
+#pragma GCC unroll 8
     for (unsigned i = 1; i < LINE_SLOTS; i++)
         word_store_relaxed(&line->slots[i], 0);
     word_store_relaxed(&line->slots[0], word);
     word_store_relaxed(&line->link, SLOT_END);
     word_store_relaxed(where, (uintptr_t)&line->slots[0]);
     uintptr_t end = SLOT_END;
-    if (word_cas_seq_cst(&parent->link, &end, (uintptr_t)line->slots | SLOT_LINK)) /* S3 */
+    if (likely(word_cas_seq_cst(&parent->link, &end, (uintptr_t)line->slots | SLOT_LINK))) /* S3 */
         return true;
     pool_free(heap, CLASS_LINE, line);
     return false;
+}
+
+/* The first free slot of a small parent that has a line, or NULL. */
+static atomic_word *free_in_line(uintptr_t link)
+{
+    struct slot_line *line = (struct slot_line *)link_target(link);
+    for (unsigned i = 0; i < LINE_SLOTS; i++)
+        if (children_is_free(&line->slots[i]))
+            return &line->slots[i];
+    return NULL;
 }
 
 /* In the stripe of this heap's thread. False: no memory. */
@@ -608,27 +578,18 @@ static __attribute__((noinline)) bool stripe_register(struct heap *heap, struct 
 bool children_add(struct heap *heap, struct canopy_ctx *parent, uintptr_t word, atomic_word *where)
 {
     uintptr_t link = word_load_acquire(&parent->link); /* S0 */
-    bool lost = false;
-    bool is_small =
-        !(link & SLOT_HOT) && ctx_kind(parent) != KIND_STATIC && !becomes_busy(heap, parent);
-    if (is_small) {
-        if (claim(&parent->slot0, word, where, &lost))
+    if ((link & SLOT_HOT) || ctx_kind(parent) == KIND_STATIC || children_becomes_busy(heap, parent))
+        return stripe_register(heap, parent, link, word, where);
+    atomic_word *slot = &parent->slot0;
+    if (!children_is_free(slot)) {
+        if (link == SLOT_END && line_add(heap, parent, word, where))
             return true;
-        if (!lost && link == SLOT_END) {
-            bool no_memory = false;
-            if (line_add(heap, parent, word, where, &no_memory))
-                return true;
-            if (no_memory)
-                return false;
-            link = word_load_acquire(&parent->link); /* S0 */
-        }
+        slot = link == SLOT_END ? NULL : free_in_line(link);
     }
-    if (is_small && !lost && !(link & SLOT_HOT) && link != SLOT_END) {
-        atomic_word *slots = link_target(link);
-        for (unsigned i = 0; i < LINE_SLOTS && !lost; i++)
-            if (claim(&slots[i], word, where, &lost))
-                return true;
-    }
+    if (likely(slot != NULL) && likely(children_claim(slot, word, where)))
+        return true;
+    /* It is full, or others come and go. */
+    link = word_load_acquire(&parent->link); /* S0 */
     return stripe_register(heap, parent, link, word, where);
 }
 
@@ -799,24 +760,6 @@ struct removal children_remove(struct canopy_ctx *parent, uintptr_t where, uintp
 }
 
 /* ------------------------------------------------------------------ give back */
-
-bool children_small_and_gone(const struct canopy_ctx *parent)
-{
-    uintptr_t link = word_load_acquire(&parent->link); /* S0 */
-    if (link & SLOT_HOT)
-        return false;
-    const struct line *line = (const struct line *)link_target(link);
-    uintptr_t any = 0;
-    for (unsigned i = 0; i < LINE_SLOTS; i++)
-        any |= word_load_acquire(&line->slots[i]); /* S8: pairs with S7 */
-    return any == 0;
-}
-
-void children_free_small(struct heap *heap, struct canopy_ctx *parent)
-{
-    pool_free(heap, CLASS_LINE, link_target(word_load_relaxed(&parent->link)));
-    word_store_relaxed(&parent->link, SLOT_END);
-}
 
 static void stripe_free(struct stripe *stripe)
 {

@@ -10,6 +10,15 @@
 
 #define BLOCK_SLOTS ((BLOCK_BYTES - 4 * sizeof(void *)) / sizeof(atomic_word) - 1)
 
+/*
+ * After so many registrations by one thread a small parent gets a stripe for it, and
+ * after as many more the stripe's blocks become owned: a fence_heavy at the parent's
+ * end is then paid for. Tests set it lower.
+ */
+#ifndef CANOPY_BUSY_AFTER
+#define CANOPY_BUSY_AFTER BLOCK_SLOTS
+#endif
+
 /* Modes of a block, in the low bits of `owner`; none of them: owned. See children.c. */
 #define BLOCK_SHARED ((uintptr_t)1)
 #define BLOCK_LOOKED ((uintptr_t)2)
@@ -21,6 +30,13 @@ struct block {
     struct stripe *stripe;
     struct block *next; /* in the stripe, around; the owner's */
     atomic_word slots[BLOCK_SLOTS];
+    atomic_word link;
+};
+
+/* The slots of a small parent behind its first. */
+#define LINE_SLOTS (CACHE_LINE / sizeof(atomic_word) - 1)
+struct slot_line {
+    atomic_word slots[LINE_SLOTS];
     atomic_word link;
 };
 
@@ -218,6 +234,26 @@ static inline struct busy *children_busy(struct heap *heap, const struct canopy_
     return &heap->busy[hash / (UINT32_MAX / BUSY_PARENTS + 1)];
 }
 
+/* Whether this thread has derived so often from a small parent that it deserves a stripe. */
+static inline bool children_becomes_busy(struct heap *heap, const struct canopy_ctx *parent)
+{
+    struct busy *busy = children_busy(heap, parent);
+    if (busy->parent != parent) {
+        busy->parent = parent;
+        busy->claims = 0;
+        busy->epoch = 0; /* there is no last slot */
+    }
+    return ++busy->claims > CANOPY_BUSY_AFTER;
+}
+
+/* S3 in a slot that was empty. False: it is somebody else's by now. */
+static inline bool children_claim(atomic_word *slot, uintptr_t word, atomic_word *where)
+{
+    uintptr_t empty = 0;
+    word_store_relaxed(where, (uintptr_t)slot);
+    return word_cas_seq_cst(slot, &empty, word); /* S3: pairs with S1/S2 and C1/C3 */
+}
+
 /*
  * The slot that the heap's thread claimed last under a parent, for children_enter, where it
  * is free again and nobody looks at its block; or NULL. It stays in its block as long as
@@ -245,9 +281,26 @@ struct removal {
  */
 struct removal children_remove(struct canopy_ctx *parent, uintptr_t where, uintptr_t word);
 
-/* Whether a list that goes on behind slot0 is small, and nothing in it; and its giving back. */
-bool children_small_and_gone(const struct canopy_ctx *parent);
-void children_free_small(struct heap *heap, struct canopy_ctx *parent);
+/* Whether a list that goes on behind slot0 is small, and nothing in it. */
+static inline bool children_small_and_gone(const struct canopy_ctx *parent)
+{
+    uintptr_t link = word_load_acquire(&parent->link); /* S0 */
+    if (link & SLOT_HOT)
+        return false;
+    const struct slot_line *line = (const struct slot_line *)link_target(link);
+    uintptr_t any = 0;
+#pragma GCC unroll 8
+    for (unsigned i = 0; i < LINE_SLOTS; i++)
+        any |= word_load_acquire(&line->slots[i]); /* S8: pairs with S7 */
+    return any == 0;
+}
+
+/* Its giving back, where there is room for it. */
+static inline void children_put_small(struct heap *heap, struct canopy_ctx *parent)
+{
+    pool_put(heap, CLASS_LINE, link_target(word_load_relaxed(&parent->link)));
+    word_store_relaxed(&parent->link, SLOT_END);
+}
 
 /* Gives the rows of a dead parent back, which nobody looks at any more. */
 void children_free(struct canopy_ctx *parent);

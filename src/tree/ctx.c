@@ -10,6 +10,11 @@
  * that it had in its last life, and a leaf that is its owner's alone leaves it
  * again, both by plain stores (children.h). It remembers the slot while it is free.
  *
+ * The life of a request: under a parent of one or two children, as a connection, its request
+ * and its values are, a context takes its parent's own slot and leaves it again by one
+ * compare-and-swap each (enter_bare, release_sole). Plain stores would save a tenth of a
+ * request's time at most, and owe a fence to whoever comes to any such parent.
+ *
  * Where memory goes: a context that nobody ever looked at is reused at once, hot
  * in cache. One whose slot was tagged LOOKED, or lay in a block that was, is retired.
  * The tag is handed on to its parent before, so that the parent will be retired as well,
@@ -162,6 +167,25 @@ static inline struct canopy_ctx *enter_last(struct canopy_ctx *parent, struct he
     return ctx;
 }
 
+/*
+ * The first child of a parent that has none, and few in all: in the parent's own slot. NULL,
+ * and nothing done, where it is not that simple.
+ */
+static inline struct canopy_ctx *enter_bare(struct canopy_ctx *parent, struct heap *heap,
+                                            enum kind kind)
+{
+    if (((word_load_relaxed(&parent->link) ^ SLOT_END) | word_load_relaxed(&parent->slot0)) != 0 ||
+        unlikely(ctx_kind(parent) == KIND_STATIC) || unlikely(!pool_has(heap, CLASS_CTX)) ||
+        unlikely(!rcu_is_at_work()) || unlikely(children_becomes_busy(heap, parent)))
+        return NULL;
+    struct canopy_ctx *ctx = pool_take(heap, CLASS_CTX);
+    ctx_be_born(ctx, heap, parent, kind);
+    if (likely(children_claim(&parent->slot0, (uintptr_t)ctx, &ctx->slot)))
+        return ctx;
+    give(heap, ctx, 0);
+    return NULL;
+}
+
 static __attribute__((noinline)) struct canopy_ctx *derive_slowly(struct canopy_ctx *parent,
                                                                   struct heap *heap, enum kind kind)
 {
@@ -173,7 +197,7 @@ static __attribute__((noinline)) struct canopy_ctx *derive_slowly(struct canopy_
         goto no_slot;
     if (ctx_kind(parent) != KIND_STATIC)
         rcu_ready(); /* so that a release, which must not fail, need not start it */
-    return ctx_settle(ctx, parent);
+    return ctx_is_settled(parent) ? ctx : ctx_settle(ctx, parent);
 
 no_slot:
     give(heap, ctx, 0);
@@ -188,6 +212,16 @@ static struct heap *search_heap(const struct canopy_ctx *parent)
     bool is_looked_up = (parent->parent & PARENT_INHERITED) == PARENT_DOMAIN;
     struct heap *heap = is_looked_up ? heap_peek_slow(slab_of(parent)->domain_id) : NULL;
     return likely(heap != NULL) ? heap : heap_get(ctx_domain(parent));
+}
+
+/* Under a parent that is small, mostly. */
+static __attribute__((noinline)) struct canopy_ctx *derive_small(struct canopy_ctx *parent,
+                                                                 struct heap *heap, enum kind kind)
+{
+    struct canopy_ctx *ctx = enter_bare(parent, heap, kind);
+    if (!ctx)
+        return derive_slowly(parent, heap, kind);
+    return ctx_is_settled(parent) ? ctx : ctx_settle(ctx, parent);
 }
 
 /* Where the heap takes a search, or contexts are counted. */
@@ -221,7 +255,7 @@ __attribute__((noinline)) struct canopy_ctx *ctx_derive_anew(struct canopy_ctx *
         return derive_in_domain(parent, kind);
     struct canopy_ctx *ctx = enter_last(parent, heap, kind);
     if (!ctx)
-        return derive_slowly(parent, heap, kind);
+        return derive_small(parent, heap, kind);
     return ctx_is_settled(parent) ? ctx : ctx_settle(ctx, parent);
 }
 
@@ -400,11 +434,11 @@ __attribute__((noinline)) bool ctx_leave_counted(struct canopy_ctx *ctx, struct 
 }
 
 /* Whether everything about `ctx` is its only handle's: no child, no hook, nobody to tell. */
-static bool is_sole(const struct canopy_ctx *ctx)
+static inline bool is_sole(const struct canopy_ctx *ctx)
 {
     /* S6: releases of other handles come before our reuse. */
-    if ((u64_load_acquire(&ctx->refs) & ~REFS_RECORDS) != REFS_HANDLE ||
-        word_load_acquire(&ctx->slot0) != 0) /* S8: pairs with S7 */
+    if (unlikely((u64_load_acquire(&ctx->refs) & ~REFS_RECORDS) != REFS_HANDLE) ||
+        unlikely(word_load_acquire(&ctx->slot0) != 0)) /* S8: pairs with S7 */
         return false;
     switch (ctx_kind(ctx)) {
     case KIND_VALUE:
@@ -422,62 +456,61 @@ static bool is_sole(const struct canopy_ctx *ctx)
     return word_load_acquire(&ctx->link) == SLOT_END || children_small_and_gone(ctx); /* S0 */
 }
 
-/* Its slot, where that lies in a block that the calling thread owns with `heap`; or NULL. */
-static atomic_word *own_slot(const struct canopy_ctx *ctx, const struct heap *heap)
+/* Room for what release_sole gives back, so that it is some instructions from L1 to L4. */
+static __attribute__((noinline)) void make_room(struct heap *heap)
 {
-    atomic_word *slot = ctx_slot(ctx);
-    struct heap *owner;
-    bool is_striped = word_load_relaxed(&ctx->slot) & SLOT_STRIPED;
-    return is_striped && children_is_own(slot, &owner) && owner == heap ? slot : NULL;
+    if (pool_is_full(heap, CLASS_CTX))
+        pool_overflow(heap, CLASS_CTX);
+    if (pool_is_full(heap, CLASS_LINE))
+        pool_overflow(heap, CLASS_LINE);
 }
 
 /*
- * Takes `ctx` out of its slot if nobody has looked at it or counted it. `*epoch` is
- * what it may remember of the slot.
+ * Takes `ctx` out of its slot if nobody has looked at it or counted it. A root may go as
+ * soon as the slot is clear, but for L1, which its end waits for: L4 is to follow. `*epoch`
+ * is what the context may remember of the slot.
  */
-static bool leave_slot(struct canopy_ctx *ctx, struct heap *heap, uint64_t *epoch)
+static inline bool leave_slot(struct canopy_ctx *ctx, struct heap *heap, uint64_t *epoch)
 {
-    uintptr_t word = (uintptr_t)ctx;
-    if (!(word_load_relaxed(&ctx->slot) & SLOT_STRIPED))
-        return word_cas_acq_rel(ctx_slot(ctx), &word, 0); /* S7, S9 */
-    atomic_word *slot = own_slot(ctx, heap);
-    if (!slot)
-        return false;
-    *epoch = u64_load_acquire(&leave_epoch); /* B5: pairs with B5a */
-    return children_leave(heap, slot, word);
+    uintptr_t where = word_load_relaxed(&ctx->slot), word = (uintptr_t)ctx;
+    atomic_word *slot = (atomic_word *)(where & ~SLOT_STRIPED);
+    if (where & SLOT_STRIPED) {
+        struct heap *owner;
+        *epoch = u64_load_acquire(&leave_epoch); /* B5: pairs with B5a */
+        return children_is_own(slot, &owner) && owner == heap && children_leave(heap, slot, word);
+    }
+    word_store_relaxed(&heap->leaving, (uintptr_t)slot); /* L1 */
+    if (likely(word_cas_acq_rel(slot, &word, 0)))        /* S7, S9 */
+        return true;
+    word_store_release(&heap->leaving, 0); /* L4 */
+    return false;
 }
 
 bool release_sole(struct canopy_ctx *ctx)
 {
     struct heap *heap = heap_at_hand(ctx_domain(ctx));
-    if (!heap || !is_sole(ctx))
+    /* What was inherited over a fork is let go of, never used again. */
+    if (unlikely(!heap) || unlikely(!is_sole(ctx)) ||
+        (unlikely(u32_load_relaxed(&fork_generation)) && slab_is_inherited(slab_of(ctx))))
         return false;
-    /* A root may go as soon as our slot is clear: its domain stays while we are in a section. */
-    bool own_domain = ctx->parent & PARENT_DOMAIN;
-    if (own_domain)
-        rcu_read_begin();
-    /* Before L1, so that it is some instructions from there to L4. */
-    if (unlikely(pool_is_full(heap, CLASS_CTX)))
-        pool_overflow(heap, CLASS_CTX);
-    if (unlikely(pool_is_full(heap, CLASS_LINE)))
-        pool_overflow(heap, CLASS_LINE);
+    if (unlikely(pool_is_full(heap, CLASS_CTX)) || unlikely(pool_is_full(heap, CLASS_LINE)))
+        make_room(heap);
     if (ctx_kind(ctx) != KIND_VALUE)
         ctx_disarm(ctx);
     uint64_t epoch = 0;
-    bool left = leave_slot(ctx, heap, &epoch);
-    if (left) {
+    if (unlikely(!leave_slot(ctx, heap, &epoch)))
+        return false;
+    ctx_disarm(ctx); /* a value layer's key, which was asked for until here */
+    if (unlikely(ctx->parent & PARENT_LIMITED))
         limit_give(heap->domain, 1);
-        ctx_disarm(ctx); /* a value layer's key, which was asked for until here */
-        word_store_relaxed(&ctx->aux, 0);
-        if (word_load_relaxed(&ctx->link) != SLOT_END)
-            children_free_small(heap, ctx);
-        give(heap, ctx, epoch);
-        if (epoch)
-            word_store_release(&heap->leaving, 0); /* L4 */
-    }
-    if (own_domain)
-        rcu_read_end();
-    return left;
+    word_store_relaxed(&ctx->aux, 0);
+    if (word_load_relaxed(&ctx->link) != SLOT_END)
+        children_put_small(heap, ctx);
+    u64_store_relaxed(&ctx->refs, epoch);
+    invariant(ctx_is_blank(ctx));
+    pool_put(heap, CLASS_CTX, ctx);
+    word_store_release(&heap->leaving, 0); /* L4 */
+    return true;
 }
 
 static __attribute__((noinline)) void release_slowly(struct canopy_ctx *ctx)
