@@ -41,7 +41,7 @@
 static bool block_is_empty(const struct block *block)
 {
     for (unsigned i = 0; i < BLOCK_SLOTS; i++)
-        if (word_load_relaxed(&block->slots[i]) != 0)
+        if (word_load_acquire(&block->slots[i]) != 0) /* S8: pairs with S7 */
             return false;
     return true;
 }
