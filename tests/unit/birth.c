@@ -117,6 +117,57 @@ TEST(p07_child_made_during_its_parents_cancel_ends_done)
     fixture_close(&f);
 }
 
+/* -------------------------- 7: registered while the processor still has writes to do */
+
+/* As many lines as the other thread has written keep what a processor writes after them waiting. */
+#define LINES 48
+
+struct busy_race {
+    struct meeting start, end;
+    canopy_ctx *parent, *child;
+    volatile uint64_t lines[LINES][8];
+    int rounds;
+};
+
+static void write_lines(struct busy_race *race)
+{
+    for (size_t i = 0; i < LINES; i++)
+        race->lines[i][0]++;
+}
+
+static void write_and_derive(void *arg)
+{
+    struct busy_race *race = arg;
+    for (int round = 0; round < race->rounds; round++) {
+        meet(&race->start);
+        (void)canopy_done(race->parent); /* so that it is near by the time it is needed */
+        write_lines(race);
+        race->child = canopy_with_cancel(race->parent);
+        meet(&race->end);
+    }
+}
+
+TEST(p07_a_child_registered_while_older_writes_are_under_way_ends_done)
+{
+    struct busy_race race = {
+        .start = {.parties = 2}, .end = {.parties = 2}, .rounds = SCALED(100000, 1000)};
+    struct thread deriver;
+    thread_start(&deriver, write_and_derive, &race);
+    for (int round = 0; round < race.rounds; round++) {
+        write_lines(&race);
+        race.parent = canopy_with_cancel(canopy_background());
+        meet(&race.start);
+        for (int i = round * 7 % 1000; i > 0; i--)
+            atomic_signal_fence(memory_order_seq_cst);
+        assert_true(canopy_cancel(race.parent));
+        meet_at_end(&race.end, &race.rounds, round);
+        assert_true(canopy_done(race.child));
+        canopy_release(race.child);
+        canopy_release(race.parent);
+    }
+    thread_join(&deriver);
+}
+
 /* ----------------------------------------------------------- 8: value layers */
 
 TEST(p08_value_layer_shares_err_cause_and_done)

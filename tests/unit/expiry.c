@@ -255,6 +255,29 @@ TEST(p21_deadlines_are_moments_of_the_monotonic_clock)
     canopy_release(by_wall);
 }
 
+/* --------------------------------------- 18: armed while the clock is at work */
+
+TEST(p18_a_deadline_armed_at_the_moment_of_anothers_expiry_is_not_lost)
+{
+    for (int round = 0; round < SCALED(1000, 300); round++) {
+        /* One lies before the other in memory; the clock has passed either of them. */
+        canopy_ctx *pair[2];
+        for (size_t i = 0; i < 2; i++)
+            pair[i] = canopy_with_cancel(canopy_background());
+        canopy_ctx *first = pair[round % 2], *second = pair[1 - round % 2];
+        canopy_set_deadline(first, now_ns() + MICROSECONDS(100));
+        int64_t latest_ns = now_ns() + SOON;
+        while (!canopy_done(first))
+            assert_true(now_ns() < latest_ns);
+        for (int i = round % 32; i > 0; i--)
+            atomic_signal_fence(memory_order_seq_cst);
+        canopy_set_deadline(second, now_ns() + MICROSECONDS(200)); /* false if it ends meanwhile */
+        assert_true(eventually(canopy_done(second), SOON));        /* a wait would end it itself */
+        canopy_release(first);
+        canopy_release(second);
+    }
+}
+
 /* ------------------------------- 17, once more: due beside its parent, for real */
 
 TEST(p17_a_deadline_equal_to_the_parents_reports_the_parents_cause)

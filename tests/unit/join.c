@@ -63,6 +63,48 @@ TEST(p30_join_waits_for_a_callback_that_is_still_bound_to_run_elsewhere)
     canopy_end(ctx);
 }
 
+struct long_callback {
+    atomic_bool begun, over;
+    canopy_callback record;
+    canopy_ctx *ctx;
+};
+
+static void run_long(void *arg)
+{
+    struct long_callback *callback = arg;
+    atomic_store(&callback->begun, true);
+    pause_ns(MILLISECONDS(30));
+    atomic_store(&callback->over, true);
+}
+
+static void cancel_it(void *arg)
+{
+    struct long_callback *callback = arg;
+    canopy_cancel(callback->ctx);
+}
+
+static void join_it(void *arg)
+{
+    struct long_callback *callback = arg;
+    assert_int_equal(canopy_callback_join(&callback->record), 0);
+    assert_true(atomic_load(&callback->over));
+}
+
+TEST(p30_several_threads_may_join_one_callback)
+{
+    struct long_callback callback = {.ctx = canopy_with_cancel(canopy_background())};
+    struct thread canceller, joiners[3];
+    assert_int_equal(canopy_after_func(callback.ctx, &callback.record, run_long, &callback), 0);
+    thread_start(&canceller, cancel_it, &callback);
+    assert_true(eventually(atomic_load(&callback.begun), SOON));
+    for (size_t i = 0; i < 3; i++)
+        thread_start(&joiners[i], join_it, &callback);
+    for (size_t i = 0; i < 3; i++)
+        thread_join(&joiners[i]);
+    thread_join(&canceller);
+    canopy_release(callback.ctx);
+}
+
 /* A context with so many children that the one who ends it has much to look at. */
 enum { crowd_size = 20000 };
 struct crowd {

@@ -147,6 +147,64 @@ TEST(p10_auto_ends_at_the_end_of_the_scope)
     fixture_close(&f);
 }
 
+/* ------------------------- 10: derive beside the release of the last handle */
+
+/* As many as sit beside the context itself: what is derived next takes the first place again. */
+#define SIBLINGS 7
+
+struct last_handle_race {
+    struct meeting start, end;
+    canopy_ctx *parent;
+    int rounds;
+};
+
+static void release_last_handles(void *arg)
+{
+    struct last_handle_race *race = arg;
+    for (int round = 0; round < race->rounds; round++) {
+        meet(&race->start);
+        canopy_release(race->parent);
+        meet(&race->end);
+    }
+}
+
+TEST(p10_a_child_derived_beside_the_release_of_the_last_handle_keeps_its_parent)
+{
+    struct fixture f;
+    fixture_open(&f, CANOPY_CLOCK_LIBRARY);
+    struct last_handle_race race = {
+        .start = {.parties = 2}, .end = {.parties = 2}, .rounds = SCALED(100000, 1000)};
+    struct thread releaser;
+    thread_start(&releaser, release_last_handles, &race);
+    for (int round = 0; round < race.rounds; round++) {
+        canopy_ctx *top = canopy_with_cancel(f.root);
+        race.parent = canopy_with_cancel(top);
+        canopy_ctx *first = canopy_with_cancel(race.parent);
+        canopy_ctx *siblings[SIBLINGS];
+        for (size_t i = 0; i < SIBLINGS; i++)
+            siblings[i] = canopy_with_cancel(race.parent);
+        canopy_release(first);
+
+        meet(&race.start);
+        for (int i = round % 64; i > 0; i--)
+            atomic_signal_fence(memory_order_seq_cst);
+        canopy_ctx *child = canopy_with_cancel(race.parent);
+        meet_at_end(&race.end, &race.rounds, round);
+
+        for (size_t i = 0; i < SIBLINGS; i++)
+            canopy_release(siblings[i]);
+        /* The child alone keeps the parent now, so it is still reached from above. */
+        canopy_ctx *other = canopy_with_cancel(f.root);
+        assert_true(canopy_cancel(top));
+        assert_ended(child, -ECANCELED, CANOPY_CANCELED);
+        canopy_release(child);
+        canopy_release(other);
+        canopy_release(top);
+    }
+    thread_join(&releaser);
+    fixture_close(&f);
+}
+
 /* ------------------------------------------------------- 11: off its parent */
 
 /* Makes and ends contexts under one parent, `live` of them at a time, in one of these orders. */
@@ -256,6 +314,27 @@ TEST(p11_memory_of_a_burst_is_used_again)
     }
     free(burst);
     fixture_close(&f);
+}
+
+TEST(p11_a_parent_made_where_another_one_was_reaches_its_own_children)
+{
+    enum { n = 100 };
+    canopy_ctx *children[n];
+    for (int round = 0; round < 20; round++) {
+        canopy_ctx *parent = canopy_with_cancel(canopy_background());
+        for (size_t i = 0; i < n; i++) {
+            children[i] = canopy_with_cancel(parent);
+            assert_non_null(children[i]);
+        }
+        if (round % 2) {
+            assert_true(canopy_cancel(parent));
+            for (size_t i = 0; i < n; i++)
+                assert_ended(children[i], -ECANCELED, CANOPY_CANCELED);
+        }
+        for (size_t i = 0; i < n; i++)
+            canopy_release(children[i]);
+        canopy_release(parent);
+    }
 }
 
 /* ---------------------------------------- 14: the last reference in a callback */

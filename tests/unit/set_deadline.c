@@ -239,3 +239,59 @@ TEST(p21_a_past_deadline_ends_it_also_when_a_callback_drops_the_last_reference)
     }
     fixture_close(&f);
 }
+
+/* ------------------------------------------- 21: moved away beside its expiry */
+
+#define MOVED 32
+
+struct move_race {
+    struct meeting start, end;
+    canopy_ctx *root;
+    int64_t due_ns;
+    int rounds;
+};
+
+static void advance_rounds(void *arg)
+{
+    struct move_race *race = arg;
+    for (int round = 0; round < race->rounds; round++) {
+        meet(&race->start);
+        assert_int_equal(canopy_root_advance(race->root, race->due_ns, NULL), 0);
+        meet(&race->end);
+    }
+}
+
+/* The clock and the mover come from both ends, so that they meet in between. */
+TEST(p21_a_deadline_moved_away_beside_its_expiry_has_ended_or_is_moved)
+{
+    struct fixture f;
+    fixture_open(&f, CANOPY_CLOCK_HOST);
+    struct move_race race = {.start = {.parties = 2},
+                             .end = {.parties = 2},
+                             .root = f.root,
+                             .due_ns = SECONDS(1),
+                             .rounds = SCALED(10000, 500)};
+    struct thread clock;
+    thread_start(&clock, advance_rounds, &race);
+    for (int round = 0; round < race.rounds; round++) {
+        canopy_ctx *contexts[MOVED];
+        bool moved[MOVED];
+        race.due_ns++;
+        for (size_t i = 0; i < MOVED; i++)
+            contexts[i] = canopy_with_deadline(f.root, race.due_ns);
+        meet(&race.start);
+        for (size_t k = 0; k < MOVED; k++) {
+            size_t i = round % 2 ? k : MOVED - 1 - k;
+            moved[i] = canopy_set_deadline(contexts[i], CANOPY_NEVER);
+            if (!moved[i])
+                assert_true(canopy_done(contexts[i]));
+        }
+        meet_at_end(&race.end, &race.rounds, round);
+        for (size_t i = 0; i < MOVED; i++) {
+            assert_int_equal(canopy_err(contexts[i]), moved[i] ? 0 : -ETIMEDOUT);
+            canopy_release(contexts[i]);
+        }
+    }
+    thread_join(&clock);
+    fixture_close(&f);
+}

@@ -175,6 +175,41 @@ TEST(p02_losing_cancel_finds_its_descendants_done_too)
     fixture_close(&f);
 }
 
+/* The few that are left of many children. */
+#define MANY 4000
+
+static void make_children(const canopy_ctx *parent, canopy_ctx *children[], size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        children[i] = canopy_with_cancel(parent);
+        assert_non_null(children[i]);
+    }
+}
+
+TEST(p02_the_few_that_are_left_of_many_children_are_reached)
+{
+    static canopy_ctx *children[MANY], *passing[MANY];
+    for (size_t kept = 3; kept < 60; kept += 7) {
+        canopy_ctx *parent = canopy_with_cancel(canopy_background());
+        make_children(parent, children, MANY);
+        for (size_t i = 0; i < MANY; i++)
+            if (i % 60 != kept)
+                canopy_release(children[i]);
+        /* Enough come and go now for the parent to shed what it does not need. */
+        for (int i = 0; i < 2; i++) {
+            make_children(parent, passing, MANY);
+            for (size_t k = 0; k < MANY; k++)
+                canopy_release(passing[k]);
+        }
+        assert_true(canopy_cancel(parent));
+        for (size_t i = kept; i < MANY; i += 60) {
+            assert_ended(children[i], -ECANCELED, CANOPY_CANCELED);
+            canopy_release(children[i]);
+        }
+        canopy_release(parent);
+    }
+}
+
 /* ------------------------------------------------------- 5: once and for all */
 
 TEST(p05_second_cancel_changes_nothing_and_returns_false)
@@ -318,6 +353,48 @@ TEST(p06_parents_are_marked_before_their_children)
         assert_true(canopy_cancel(watch.tree[0]));
         meet(&watch.end);
         tree_release(watch.tree);
+    }
+    thread_join(&observer);
+}
+
+/* -------------------------------------------------------- 6: down a long chain */
+
+#define DEPTH 1000
+
+struct chain_watch {
+    struct meeting start, end;
+    canopy_ctx *chain[DEPTH];
+    int rounds;
+};
+
+static void watch_chain(void *arg)
+{
+    struct chain_watch *watch = arg;
+    for (int round = 0; round < watch->rounds; round++) {
+        meet(&watch->start);
+        while (!canopy_done(watch->chain[DEPTH - 1]))
+            ;
+        for (size_t i = 0; i < DEPTH; i++)
+            assert_true(canopy_done(watch->chain[i]));
+        meet(&watch->end);
+    }
+}
+
+TEST(p06_the_last_of_a_long_chain_is_done_only_after_all_above)
+{
+    struct chain_watch watch = {
+        .start = {.parties = 2}, .end = {.parties = 2}, .rounds = SCALED(200, 50)};
+    struct thread observer;
+    thread_start(&observer, watch_chain, &watch);
+    for (int round = 0; round < watch.rounds; round++) {
+        const canopy_ctx *parent = canopy_background();
+        for (size_t i = 0; i < DEPTH; i++)
+            parent = watch.chain[i] = canopy_with_cancel(parent);
+        meet(&watch.start);
+        assert_true(canopy_cancel(watch.chain[0]));
+        meet(&watch.end);
+        for (size_t i = 0; i < DEPTH; i++)
+            canopy_release(watch.chain[i]);
     }
     thread_join(&observer);
 }

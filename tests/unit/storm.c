@@ -118,6 +118,68 @@ TEST(p12_end_of_the_parent_beside_release_of_its_children)
     fixture_close(&f);
 }
 
+/* ------------------------------- 12: the last two children of a released parent */
+
+struct last_children {
+    struct meeting start, middle, end;
+    canopy_ctx *parent;
+    int rounds;
+    int left_in[2]; /* by each: the round in which it left last; no atomics */
+    int seen;
+};
+
+struct last_child {
+    struct last_children *race;
+    int *left_in;
+};
+
+static void come_and_go(void *arg)
+{
+    struct last_child *self = arg;
+    struct last_children *race = self->race;
+    for (int round = 0; round < race->rounds; round++) {
+        meet(&race->start);
+        canopy_ctx *child = canopy_with_cancel(race->parent);
+        meet(&race->middle);
+        meet(&race->end);
+        *self->left_in = round;
+        canopy_release(child);
+    }
+}
+
+static void see_what_was_left(void *value)
+{
+    struct last_children *race = value;
+    race->seen += race->left_in[0] == race->left_in[1];
+}
+
+static const canopy_key left_key = {.name = "left", .destroy = see_what_was_left};
+
+/* Who goes last ends the parent, after all that the others did. */
+TEST(p12_the_last_child_frees_its_parent_after_all_others_have_left_it)
+{
+    struct last_children race = {.start = {.parties = 3},
+                                 .middle = {.parties = 3},
+                                 .end = {.parties = 3},
+                                 .rounds = SCALED(20000, 2000)};
+    struct last_child children[2];
+    struct thread threads[2];
+    for (size_t i = 0; i < 2; i++) {
+        children[i] = (struct last_child){&race, &race.left_in[i]};
+        thread_start(&threads[i], come_and_go, &children[i]);
+    }
+    for (int round = 0; round < race.rounds; round++) {
+        race.parent = canopy_with_value(canopy_background(), &left_key, &race);
+        meet(&race.start);
+        meet(&race.middle);
+        canopy_release(race.parent); /* its children keep it, and are counted now */
+        meet_at_end(&race.end, &race.rounds, round);
+    }
+    for (size_t i = 0; i < 2; i++)
+        thread_join(&threads[i]);
+    assert_int_equal(race.seen, race.rounds);
+}
+
 /* --------------------------------------------------- 15: all from all sides */
 
 #define STORM_THREADS 4

@@ -132,6 +132,26 @@ TEST(p33_wait_ends_with_the_deadline_though_nobody_polls)
     canopy_end(ctx);
 }
 
+TEST(p33_a_wait_ends_with_the_cancel_and_not_with_its_time)
+{
+    for (size_t n = 1; n <= 100; n += 33) { /* one, several, more than there are records for */
+        const canopy_ctx *list[100];
+        canopy_ctx *ctx = canopy_with_cancel(canopy_background());
+        for (size_t i = 0; i < n; i++)
+            list[i] = ctx;
+        struct thread canceller;
+        int64_t begin_ns = now_ns();
+        thread_start(&canceller, cancel_after_pause, ctx);
+        if (n == 1)
+            assert_true(canopy_wait(ctx, begin_ns + SOON));
+        else
+            assert_int_equal(canopy_wait_any(list, n, begin_ns + SOON), 0);
+        assert_true(now_ns() < begin_ns + SOON / 2);
+        thread_join(&canceller);
+        canopy_release(ctx);
+    }
+}
+
 /* ------------------------------------------------------------------- sleep */
 
 struct delayed_cancel {
@@ -362,6 +382,47 @@ TEST(p34_wait_any_loses_no_wake_up)
         thread_join(&thread);
         row_end(&row, n);
     }
+}
+
+struct first_race {
+    struct meeting start, end;
+    canopy_ctx *first;
+    int rounds;
+};
+
+static void cancel_first_rounds(void *arg)
+{
+    struct first_race *race = arg;
+    for (int round = 0; round < race->rounds; round++) {
+        meet(&race->start);
+        for (int i = round * 7 % 5000; i > 0; i--)
+            atomic_signal_fence(memory_order_seq_cst);
+        canopy_cancel(race->first);
+        meet(&race->end);
+    }
+}
+
+/* The wait has looked at the first one long before it has looked at all. */
+TEST(p34_a_wait_on_many_is_woken_beside_a_cancel_of_the_first)
+{
+    struct row row;
+    size_t n = widest / 2;
+    row_make(&row, canopy_background(), n);
+    struct first_race race = {
+        .start = {.parties = 2}, .end = {.parties = 2}, .rounds = SCALED(10000, 300)};
+    struct thread canceller;
+    thread_start(&canceller, cancel_first_rounds, &race);
+    for (int round = 0; round < race.rounds; round++) {
+        row.view[0] = race.first = canopy_with_cancel(canopy_background());
+        meet(&race.start);
+        int64_t begin_ns = now_ns();
+        assert_int_equal(canopy_wait_any(row.view, n, begin_ns + SOON), 0);
+        assert_true(now_ns() < begin_ns + SOON / 2);
+        meet_at_end(&race.end, &race.rounds, round);
+        canopy_release(race.first);
+    }
+    thread_join(&canceller);
+    row_end(&row, n);
 }
 
 TEST(p34_wait_any_takes_layers_duplicates_and_what_is_never_done)
