@@ -25,7 +25,10 @@ build(debug_layer --config Release)
 
 # Each configuration has an archive of its own, though all are made at once.
 if(GENERATOR MATCHES Multi)
-  configure(crossed ${SOURCE} -DBUILD_TESTING=OFF -DCMAKE_CROSS_CONFIGS=all)
+  file(WRITE ${DIRECTORY}/two.cmake # a list, which as an argument would be two
+    "set(CMAKE_CONFIGURATION_TYPES Release Debug CACHE STRING \"\")\n")
+  configure(crossed ${SOURCE} -C ${DIRECTORY}/two.cmake -DBUILD_TESTING=OFF
+    -DCMAKE_CROSS_CONFIGS=all)
   build(crossed --config Release --target canopy_static:all)
   foreach(config Release Debug)
     file(STRINGS ${DIRECTORY}/crossed/src/${config}/libcanopy.a info REGEX "\\.debug_info")
