@@ -12,6 +12,8 @@
 
 struct canopy_ctx;
 struct domain;
+struct handoff_node;
+struct heap;
 struct pass;
 
 /* By whoever needs the library set up, on first use: 0 or an errno. host/init.c. */
@@ -21,6 +23,12 @@ int library_init(void);
 void ctx_construct(void *memory);
 /* Makes a free context that goes to another heap forget what only its heap may use. */
 void ctx_forget(void *memory);
+
+/*
+ * Told of free contexts, linked, that go from a thread's hand to their slabs: blocks in which
+ * they leave nothing are set aside.
+ */
+void children_shed(struct heap *heap, const struct handoff_node *objects);
 
 /*
  * By memory/scavenge.c, on its thread: gives blocks back in which nothing is, of all

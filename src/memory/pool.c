@@ -388,14 +388,24 @@ static void objects_return(struct heap *heap, struct pool *pool, struct handoff_
         slabs_let_go(heap, pool, EMPTY_SLABS_KEPT);
 }
 
-void pool_overflow(struct heap *heap, enum object_class class)
+/* What is in the spare magazine, which the loaded one becomes. */
+static struct handoff_node *spare_out(struct heap *heap, enum object_class class)
 {
     struct pool *pool = &heap->pools[class];
-    struct handoff_node *full = magazine_top(&pool->spare);
+    struct handoff_node *objects = magazine_top(&pool->spare);
     count_taken(heap, class, -(uint64_t)pool->spare.count);
     magazine_move(&pool->spare, &heap->loaded[class]);
-    if (full)
-        objects_return(heap, pool, full);
+    return objects;
+}
+
+void pool_overflow(struct heap *heap, enum object_class class)
+{
+    struct handoff_node *full = spare_out(heap, class);
+    if (!full)
+        return;
+    if (class == CLASS_CTX)
+        children_shed(heap, full);
+    objects_return(heap, &heap->pools[class], full);
 }
 
 void pool_free_remote(void *memory)
@@ -420,8 +430,8 @@ void pool_free_any(void *memory)
 void pool_empty(struct heap *heap, enum object_class class)
 {
     struct pool *pool = &heap->pools[class];
-    pool_overflow(heap, class);
-    pool_overflow(heap, class);
+    objects_return(heap, pool, spare_out(heap, class));
+    objects_return(heap, pool, spare_out(heap, class));
     struct slab *slab = pool->fresh;
     if (!slab || !slabs_hold(heap))
         return;
@@ -776,6 +786,7 @@ void pool_fork_child(void)
     for (struct domain *d = &default_domain; d; d = (struct domain *)word_load_relaxed(&d->next)) {
         for (struct heap *heap = d->heaps; heap; heap = heap->next) {
             word_store_relaxed(&heap->leaving, 0); /* its thread is gone, wherever it was */
+            word_store_relaxed(&heap->claiming, 0);
             struct table *heaps = heap_disown(heap);
             if (heaps != tls_heaps)
                 domain_table_free(&default_domain, heaps);

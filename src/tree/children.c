@@ -165,9 +165,10 @@
  * under in turn no context comes back to its own. stripe_epoch, advanced before a block
  * goes, tells when what is remembered no longer holds.
  *
- * Blocks in which nothing is any more are unlinked by the scavenger (trim.c), while the
- * stripe's owner registers elsewhere: an empty block then stays empty. Walkers may stand
- * in it: it is retired through RCU. The owner comes by two ways, neither of which waits:
+ * Blocks in which nothing is any more are set aside by the stripe's owner, for its next ones
+ * (trim.c), and retired by the scavenger, through RCU, as walkers may stand in them. He does
+ * that while the owner is elsewhere: an empty block then stays empty. The owner comes by two
+ * ways, neither of which waits:
  *
  *   owner, by a claim:         B1  heap->claiming = stripe          fence_light
  *                              B1a load held: set: another stripe
@@ -202,6 +203,10 @@
  *   B5/B5a  B5 comes before the slot is left, and B5a after all unlinking: what is remembered
  *         from in between does not hold. Without it a slot is entered again in a block that
  *         was unlinked.
+ *   B1,B9/O3,B6  the owner also comes to a stripe whose parent it has not in hand, if a block
+ *         is OWNED (B9). Who frees the parent has opened that before (O3, and a heavy fence)
+ *         and awaits that the owner is elsewhere (B6): store-then-load, by a light fence and
+ *         the heavy one. Without it the owner unlinks a block that is gone.
  *   B7/B8  a parent's end advances the epochs before its blocks go. Whoever has a parent in
  *         hand that lies in its place has that memory by way of the pool, which orders the
  *         two; so B7 is relaxed. Without it a slot is entered in a block that is gone.
@@ -227,15 +232,12 @@
  * Progress: register and unregister are lock-free (a failed compare-and-swap
  * means that somebody else registered, unregistered, or tagged once), in an owned
  * block wait-free. A walk is lock-free: it passes by what is being left. Who counts
- * waits for that (await_left), from L1 to L4, which is some instructions unless the
- * thread in between is not running.
+ * waits for that (await_left), from L1 to L4, and who frees a parent for B6, which is some
+ * instructions unless the thread in between is not running.
  */
 #include "tree/children.h"
 
 #include "tree/valid.h"
-
-/* Each time that a stripe has so many blocks more it is worth a look whether it needs them. */
-#define BLOCKS_ASKED 64
 
 _Static_assert(sizeof(struct slot_line) == CACHE_LINE, "a line is a line");
 _Static_assert(sizeof(struct block) == BLOCK_BYTES, "a block is a block");
@@ -267,6 +269,12 @@ void block_retire(struct block *block)
 
 /* ------------------------------------------------------------------- register */
 
+static void slots_clear(struct block *block)
+{
+    for (unsigned i = 0; i < BLOCK_SLOTS; i++)
+        word_store_relaxed(&block->slots[i], 0);
+}
+
 static struct block *block_new(struct heap *heap, struct stripe *stripe)
 {
     struct block *block = pool_alloc(heap, CLASS_BLOCK);
@@ -275,8 +283,7 @@ static struct block *block_new(struct heap *heap, struct stripe *stripe)
     word_store_relaxed(&block->owner,
                        (uintptr_t)heap | (u32_load_relaxed(&stripe->owned) ? 0 : BLOCK_SHARED));
     block->stripe = stripe;
-    for (unsigned i = 0; i < BLOCK_SLOTS; i++)
-        word_store_relaxed(&block->slots[i], 0);
+    slots_clear(block);
     return block;
 }
 
@@ -336,6 +343,19 @@ static struct stripe *stripe_find(struct heap *heap, const struct canopy_ctx *pa
     return table_find(heap->stripes, (uintptr_t)parent);
 }
 
+void children_change_hint(struct hint hint, const struct canopy_ctx *parent, atomic_word *slot)
+{
+    struct heap *heap = hint.heap;
+    const struct canopy_ctx *parent_before = heap->hint_parent;
+    const atomic_word *before = (const atomic_word *)word_load_relaxed(&heap->hint_slot);
+    uint64_t epoch_before = heap->hint_epoch;
+    heap->hint_parent = parent;
+    word_store_release(&heap->hint_slot, (uintptr_t)slot); /* B4: after S3 in the last one */
+    heap->hint_epoch = hint.epoch;
+    if (block_of(before) != block_of(slot))
+        children_set_aside(heap, parent_before, before, epoch_before);
+}
+
 /* The heap's thread has a slot there, which it may have again. */
 static void remember_slot(struct heap *heap, const struct canopy_ctx *parent,
                           const struct stripe *stripe, atomic_word *slot)
@@ -355,8 +375,7 @@ static struct stripe *stripe_new(struct heap *heap, const struct canopy_ctx *par
     struct stripe *stripe = pool_alloc(heap, CLASS_LINE);
     if (!stripe)
         return NULL;
-    *stripe = (struct stripe){
-        .parent = parent, .owner = heap, .hand_index = 1, .blocks = 1, .claimed = 1};
+    *stripe = (struct stripe){.parent = parent, .owner = heap, .blocks = 1, .claimed = 1};
     /* Nobody walks the children of background and todo: owned from the first. */
     if (ctx_kind(parent) == KIND_STATIC && fence_is_asymmetric)
         u32_store_relaxed(&stripe->owned, 1);
@@ -365,25 +384,9 @@ static struct stripe *stripe_new(struct heap *heap, const struct canopy_ctx *par
         pool_free(heap, CLASS_LINE, stripe);
         return NULL;
     }
-    stripe->first = stripe->hand = block;
-    block->next = block;
+    stripe->first = block->next = block->previous = block;
+    stripe->hand = &block->slots[1];
     return stripe;
-}
-
-/* The owner's thread is at the stripe, until stripe_end. False: who trims it is. */
-static void stripe_end(struct heap *heap)
-{
-    word_store_release(&heap->claiming, 0); /* B1: pairs with B2 */
-}
-
-static bool stripe_begin(struct heap *heap, const struct stripe *stripe)
-{
-    word_store_relaxed(&heap->claiming, (uintptr_t)stripe); /* B1: pairs with B2 */
-    fence_light();
-    if (likely(!u32_load_acquire(&stripe->held))) /* B1a: pairs with B3, B2a */
-        return true;
-    stripe_end(heap);
-    return false;
 }
 
 /* Where a mode of a stripe's blocks is `from` it becomes `to`. */
@@ -415,7 +418,7 @@ static bool must_be_open(const struct canopy_ctx *parent)
 static void stripe_own(struct stripe *stripe, const struct canopy_ctx *parent)
 {
     bool is_owned = u32_load_relaxed(&stripe->owned);
-    if (likely(is_owned ? block_mode(stripe->hand) != BLOCK_SHARED
+    if (likely(is_owned ? block_mode(block_of(stripe->hand)) != BLOCK_SHARED
                         : stripe->claimed <= CANOPY_BUSY_AFTER) ||
         !fence_is_asymmetric || must_be_open(parent))
         return;
@@ -484,6 +487,24 @@ static void block_follow(struct block *block, const struct block *after)
 }
 
 /*
+ * A block to put into the list behind `after`, with nothing in it; NULL: no memory. What was
+ * set aside comes back behind the first: see trim.c.
+ */
+static struct block *stripe_take_block(struct heap *heap, struct stripe *stripe,
+                                       struct block **after)
+{
+    struct block *block = stripe_aside(stripe);
+    if (!block) {
+        *after = block_of(stripe->hand);
+        return block_new(heap, stripe);
+    }
+    *after = stripe->first;
+    word_store_relaxed(&stripe->aside, (uintptr_t)block->next);
+    slots_clear(block);
+    return block;
+}
+
+/*
  * Looks through about as many slots as a new block would bring before it takes
  * one, so the list stays within a small factor of what it holds, and a claim
  * costs a constant on average.
@@ -493,27 +514,25 @@ static bool stripe_claim(struct heap *heap, struct stripe *stripe, struct canopy
 {
     stripe_own(stripe, parent);
     for (unsigned budget = 2 * BLOCK_SLOTS; budget > 0; budget--) {
-        if (stripe->hand_index == BLOCK_SLOTS) {
-            stripe->hand = stripe->hand->next;
-            stripe->hand_index = 0;
-        }
-        atomic_word *slot = &stripe->hand->slots[stripe->hand_index++];
+        atomic_word *slot = stripe->hand;
+        if (slot == block_end(block_of(slot)))
+            slot = block_of(slot)->next->slots;
+        stripe->hand = slot + 1;
         if (stripe_enter(stripe, slot, word, where)) {
             remember_slot(heap, parent, stripe, slot);
             return true;
         }
     }
-    struct block *block = block_new(heap, stripe);
+    struct block *after, *block = stripe_take_block(heap, stripe, &after);
     if (!block)
         return false;
-    struct block *after = stripe->hand;
     word_store_relaxed(&block->slots[0], word);
     word_store_relaxed(where, (uintptr_t)&block->slots[0] | SLOT_STRIPED);
     word_store_relaxed(&block->link, word_load_relaxed(&after->link));
     block->next = after->next;
-    after->next = block;
-    stripe->hand = block;
-    stripe->hand_index = 1;
+    block->previous = after;
+    after->next = block->next->previous = block;
+    stripe->hand = &block->slots[1];
     if (++stripe->blocks % BLOCKS_ASKED == 0)
         rcu_ask();
     /* A look at a ring for each time that it doubles. */
@@ -761,15 +780,29 @@ struct removal children_remove(struct canopy_ctx *parent, uintptr_t where, uintp
 
 /* ------------------------------------------------------------------ give back */
 
-static void stripe_free(struct stripe *stripe)
+/* A few instructions of the owner's thread, which has not the parent in hand. */
+static void await_owner(const struct stripe *stripe)
 {
-    struct block *block = stripe->first;
-    invariant(stripe_is_valid(stripe));
-    for (uint32_t i = 0, n = stripe->blocks; i < n; i++) {
+    /* B6: pairs with B1 */
+    while (unlikely(word_load_acquire(&stripe->owner->claiming) == (uintptr_t)stripe))
+        pause_ns(1000);
+}
+
+static void blocks_free(struct block *block)
+{
+    while (block) {
         struct block *next = block->next;
         pool_free_any(block);
         block = next;
     }
+}
+
+static void stripe_free(struct stripe *stripe)
+{
+    invariant(stripe_is_valid(stripe));
+    stripe->first->previous->next = NULL;
+    blocks_free(stripe->first);
+    blocks_free(stripe_aside(stripe));
     handoff_push(&stripe->owner->gone_stripes, &stripe->gone); /* T1 */
 }
 
@@ -784,13 +817,9 @@ void children_free(struct canopy_ctx *parent)
     }
     while (stripe) {
         struct stripe *next = stripe->next;
-        struct block *last = stripe->first;
-        if (!next) {
-            /* The oldest stripe ends where the small list begins. */
-            for (uint32_t i = 1; i < stripe->blocks; i++)
-                last = last->next;
-            link = word_load_relaxed(&last->link);
-        }
+        await_owner(stripe);
+        if (!next) /* the oldest stripe ends where the small list begins */
+            link = word_load_relaxed(&stripe->first->previous->link);
         stripe_free(stripe);
         stripe = next;
     }

@@ -19,14 +19,20 @@
 #define CANOPY_BUSY_AFTER BLOCK_SLOTS
 #endif
 
+/* Each time that a stripe has so many blocks more or less it is worth a look at what it needs. */
+#define BLOCKS_ASKED 64
+
 /* Modes of a block, in the low bits of `owner`; none of them: owned. See children.c. */
 #define BLOCK_SHARED ((uintptr_t)1)
 #define BLOCK_LOOKED ((uintptr_t)2)
 #define BLOCK_MODE   ((uintptr_t)3)
 
 struct block {
-    struct handoff_node retired; /* and the pool's free link */
-    atomic_word owner;           /* the heap whose thread registers here, and the mode */
+    union {
+        struct block *previous;      /* in the stripe, around; the owner's */
+        struct handoff_node retired; /* and the pool's free link */
+    };
+    atomic_word owner; /* the heap whose thread registers here, and the mode */
     struct stripe *stripe;
     struct block *next; /* in the stripe, around; the owner's */
     atomic_word slots[BLOCK_SLOTS];
@@ -45,6 +51,12 @@ static inline struct block *block_of(const void *slot)
     return (struct block *)((uintptr_t)slot & ~(uintptr_t)(BLOCK_BYTES - 1));
 }
 
+/* Behind a block's last slot, and still in it. */
+static inline atomic_word *block_end(struct block *block)
+{
+    return &block->slots[BLOCK_SLOTS];
+}
+
 static inline struct heap *block_heap(const struct block *block)
 {
     return (struct heap *)(word_load_acquire(&block->owner) & ~BLOCK_MODE); /* fixed; S0 */
@@ -59,12 +71,12 @@ struct stripe {
         struct handoff_node gone; /* once the parent is */
     };
     struct block *first; /* others link to it: never unlinked while the parent lives */
-    struct block *hand;  /* where the search for a free slot goes on */
-    uint32_t hand_index;
-    uint32_t blocks;
-    uint32_t claimed; /* slots claimed, until it is owned */
-    atomic_u32 owned; /* its thread registers by plain stores */
-    atomic_u32 held;  /* by who trims it: its thread stays away */
+    atomic_word *hand;   /* where the search for a free slot goes on, or a block's end */
+    atomic_word aside;   /* blocks out of the list in which nothing is, by `next`; see trim.c */
+    uint32_t blocks;     /* in the list */
+    uint32_t claimed;    /* slots claimed, until it is owned */
+    atomic_u32 owned;    /* its thread registers by plain stores */
+    atomic_u32 held;     /* by who trims it: its thread stays away */
 };
 
 /*
@@ -187,6 +199,9 @@ struct hint {
     uint64_t epoch;
 };
 
+/* The same where it is not remembered already. */
+void children_change_hint(struct hint hint, const struct canopy_ctx *parent, atomic_word *slot);
+
 static inline struct hint children_hint(const atomic_word *slot)
 {
     struct heap *heap;
@@ -200,9 +215,10 @@ static inline void children_take_hint(struct hint hint, const struct canopy_ctx 
 {
     if (!hint.heap)
         return;
-    hint.heap->hint_parent = parent;
-    word_store_release(&hint.heap->hint_slot, (uintptr_t)slot); /* B4: after S3 in the last one */
-    hint.heap->hint_epoch = hint.epoch;
+    /* A slot has one parent while the epoch is one. */
+    if (unlikely(word_load_relaxed(&hint.heap->hint_slot) != (uintptr_t)slot) ||
+        unlikely(hint.heap->hint_epoch != hint.epoch))
+        children_change_hint(hint, parent, slot);
 }
 
 /*
@@ -307,6 +323,36 @@ void children_free(struct canopy_ctx *parent);
 
 /* The same of one block that nobody can come to any more. */
 void block_retire(struct block *block);
+
+/*
+ * The owner's thread is at a stripe (B1), until stripe_end. False: who trims it is.
+ */
+static inline void stripe_end(struct heap *heap)
+{
+    word_store_release(&heap->claiming, 0); /* B1: pairs with B2, B6 */
+}
+
+static inline bool stripe_begin(struct heap *heap, const struct stripe *stripe)
+{
+    word_store_relaxed(&heap->claiming, (uintptr_t)stripe); /* B1: pairs with B2, B6 */
+    fence_light();
+    if (likely(!u32_load_acquire(&stripe->held))) /* B1a: pairs with B3, B2a */
+        return true;
+    stripe_end(heap);
+    return false;
+}
+
+static inline struct block *stripe_aside(const struct stripe *stripe)
+{
+    return (struct block *)word_load_relaxed(&stripe->aside);
+}
+
+/*
+ * Of a slot that `heap`, the caller's, remembers under a parent, which may be gone: the block
+ * is set aside if nothing is in it. Inside a read section.
+ */
+void children_set_aside(struct heap *heap, const struct canopy_ctx *parent, const atomic_word *slot,
+                        uint64_t epoch);
 
 void children_init(void);
 

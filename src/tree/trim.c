@@ -1,9 +1,34 @@
 /*
- * trim.c - blocks of slots in which nothing is any more go back; see children.c, B1 to B7.
+ * trim.c - blocks of slots in which nothing is any more go; see children.c, B1 to B9.
  *
- * Parents that have stripes are found as the clock finds contexts: line by line, in slabs
- * that say that there may be some (has_hot). A line may be free by the time, so it is
- * looked at by its words alone, until it is tagged LOOKED in its slot and still there:
+ * In two steps, so that a walk's cost follows what is there at once, and memory later:
+ *
+ *     in the list ──owner: nothing in it──► aside ──owner: needs a block──► in the list
+ *          └──────────── scavenger ───────────┴──► retired
+ *
+ * Set aside. By the thread that owns the stripe, as it takes out what was there: it looks at
+ * the block of a context that goes from its hand to the slabs (so once for each end beyond
+ * what is made again), and at the block of the last record when the next is in another. A
+ * block of its own that is empty stays so, since it alone registers there. Who comes to it by
+ * what he remembers, or stands in it:
+ *
+ *   -  each slot becomes the link to what came behind the block. So none is free to be
+ *      entered; and whoever walks or counts goes on from anywhere in it as if from its end.
+ *      What the link leads to was in the list when the block left it, after the section of
+ *      who stands there had begun, so it is not given back before that ends
+ *   -  it comes back behind the stripe's first block, emptied first. Who stands in it still,
+ *      and goes on by its new link, meets blocks twice. Anywhere else he would miss those
+ *      between its old place and the new one
+ *
+ * The thread need not have the parent in hand, who may be going just now. Only what is still
+ * OWNED is set aside, which who drops the last handle ends (O3), with a fence: so either the
+ * thread sees that, or B6 that it is there. Before either, the epoch tells whether the block
+ * is still the one that was remembered. What leaves a block in another way, by another
+ * thread or looked at, is left to the scavenger.
+ *
+ * Given back. Parents that have stripes are found as the clock finds contexts: line by line, in
+ * slabs that say that there may be some (has_hot). A line may be free by the time, so it is looked
+ * at by its words alone, until it is tagged LOOKED in its slot and still there:
  *
  *   K1 load slot, then refs: neither handles nor counts: it is dying. Then link, and slot
  *      again: so the context was in that slot at some moment of this read section, and
@@ -28,7 +53,8 @@
  *
  * A root stays while its domain is held. A merged context's slot is its INPUT 0's.
  *
- * Progress: nobody waits for anybody.
+ * Progress: nobody waits for anybody here; who frees a parent waits for its stripes' owners
+ * (B6), some instructions.
  */
 #include "tree/children.h"
 
@@ -46,18 +72,72 @@ static bool block_is_empty(const struct block *block)
     return true;
 }
 
-static void block_unlink(struct stripe *stripe, struct block *previous, struct block *block)
+/* Out of the list, in which it is not the first. */
+static void block_unlink(struct stripe *stripe, struct block *block)
 {
+    struct block *previous = block->previous;
     /* S3, as there: a walker that goes on from `previous` finds what follows complete. */
     word_store_release(&previous->link, word_load_relaxed(&block->link));
     previous->next = block->next;
-    if (stripe->hand == block) {
-        stripe->hand = previous;
-        stripe->hand_index = BLOCK_SLOTS;
-    }
+    block->next->previous = previous;
+    if (block_of(stripe->hand) == block)
+        stripe->hand = block_end(previous);
     stripe->blocks--;
-    block_retire(block);
 }
+
+/* ------------------------------------------------------------------ set aside */
+
+static void block_set_aside(struct stripe *stripe, struct block *block)
+{
+    uintptr_t link = word_load_relaxed(&block->link);
+    block_unlink(stripe, block);
+    for (unsigned i = 0; i < BLOCK_SLOTS; i++)
+        word_store_release(&block->slots[i], link); /* S3, as the link itself */
+    block->next = stripe_aside(stripe);
+    word_store_relaxed(&stripe->aside, (uintptr_t)block);
+    if (stripe->blocks % BLOCKS_ASKED == 0)
+        rcu_ask();
+}
+
+void children_set_aside(struct heap *heap, const struct canopy_ctx *parent, const atomic_word *slot,
+                        uint64_t epoch)
+{
+    struct block *block = block_of(slot);
+    struct stripe *stripe = block ? table_find(heap->stripes, (uintptr_t)parent) : NULL;
+    if (!stripe || !stripe_begin(heap, stripe))
+        return;
+    /* Then it is a block of that stripe, and neither trimmed nor freed as long as we are here. */
+    if (word_load_acquire(&block->owner) == (uintptr_t)heap && /* B9: pairs with O3 */
+        u64_load_acquire(&stripe_epoch) == epoch && block->stripe == stripe &&
+        block != stripe->first && block_is_empty(block))
+        block_set_aside(stripe, block);
+    stripe_end(heap);
+}
+
+/* The parent that a free context remembers; not looked at, as it may be gone. */
+static const struct canopy_ctx *parent_remembered(const struct canopy_ctx *ctx)
+{
+    uintptr_t parent = word_load_relaxed((const atomic_word *)(const void *)&ctx->parent);
+    return (const struct canopy_ctx *)(parent & ~PARENT_FLAGS);
+}
+
+void children_shed(struct heap *heap, const struct handoff_node *objects)
+{
+    const struct block *before = NULL;
+    rcu_read_begin();
+    for (; objects; objects = handoff_next(objects)) {
+        const struct canopy_ctx *ctx = (const struct canopy_ctx *)(const void *)objects;
+        uint64_t epoch = u64_load_relaxed(&ctx->refs);
+        const atomic_word *slot = ctx_slot(ctx);
+        if (epoch != u64_load_relaxed(&stripe_epoch) || block_of(slot) == before)
+            continue;
+        before = block_of(slot);
+        children_set_aside(heap, parent_remembered(ctx), slot, epoch);
+    }
+    rcu_read_end();
+}
+
+/* ------------------------------------------------------------------ given back */
 
 /* B4a: where the context on top of a magazine may just be taking its slot again, or NULL. */
 static const struct block *block_on_top(const struct magazine *magazine)
@@ -95,22 +175,41 @@ static bool is_spared(const struct spared *spared, const struct block *block)
            block == spared->blocks[3];
 }
 
+/* The blocks that were set aside: true if any goes. */
+static bool retire_aside(struct stripe *stripe, const struct spared *spared)
+{
+    bool any = false;
+    struct block *block = stripe_aside(stripe), *left = NULL;
+    for (struct block *next; block; block = next) {
+        next = block->next;
+        if (is_spared(spared, block)) {
+            block->next = left;
+            left = block;
+        } else {
+            block_retire(block);
+            any = true;
+        }
+    }
+    word_store_relaxed(&stripe->aside, (uintptr_t)left);
+    return any;
+}
+
 /* B2, and what follows, in a read section: true if any goes. */
 static bool unlink_empty(struct stripe *stripe)
 {
     if (word_load_acquire(&stripe->owner->claiming) == (uintptr_t)stripe) /* B2: pairs with B1 */
         return false;
     struct spared spared = blocks_spared(stripe);
-    uint32_t before = stripe->blocks;
-    struct block *previous = stripe->first;
-    for (uint32_t i = 1, n = stripe->blocks; i < n; i++) {
-        struct block *block = previous->next;
-        if (!is_spared(&spared, block) && block_is_empty(block))
-            block_unlink(stripe, previous, block);
-        else
-            previous = block;
+    bool any = retire_aside(stripe, &spared);
+    for (struct block *block = stripe->first->next, *next; block != stripe->first; block = next) {
+        next = block->next;
+        if (is_spared(&spared, block) || !block_is_empty(block))
+            continue;
+        block_unlink(stripe, block);
+        block_retire(block);
+        any = true;
     }
-    return stripe->blocks != before;
+    return any;
 }
 
 /* Whether a quarter of a stripe's blocks is empty; the first, to which others link, is not asked.
@@ -136,7 +235,7 @@ static bool is_sparse(const struct stripe *stripe, uint32_t *blocks)
 static enum trimmed stripe_trim(struct stripe *stripe)
 {
     uint32_t blocks;
-    if (!is_sparse(stripe, &blocks))
+    if (!stripe_aside(stripe) && !is_sparse(stripe, &blocks))
         return blocks >= MANY_BLOCKS ? TRIM_LATER : TRIM_IDLE;
     u64_fetch_add_seq_cst(&stripe_epoch, EPOCH_TRIM); /* B3: pairs with B7 */
     u32_exchange_seq_cst(&stripe->held, 1);           /* B3: pairs with B1a */

@@ -34,9 +34,9 @@ bool stripe_is_valid(const struct stripe *stripe)
         if (block->stripe != stripe || block_heap(block) != stripe->owner ||
             (i > 0 && block == stripe->first))
             return false;
-        has_hand |= block == stripe->hand;
+        has_hand |= block == block_of(stripe->hand);
     }
-    return block == stripe->first && has_hand && stripe->hand_index <= BLOCK_SLOTS;
+    return block == stripe->first && has_hand;
 }
 
 /* --------------------------------------------------------------------- domains */

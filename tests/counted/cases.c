@@ -272,6 +272,42 @@ static void after_crowd(struct scene *scene, struct part *part)
     canopy_end(part->ctx);
 }
 
+/* A parent of FEW children, or callbacks, that once had a crowd of them. */
+#define FEW 10
+
+static void before_once_wide(struct scene *scene, struct part *part)
+{
+    before_wide(scene, part);
+    for (unsigned i = 0; i < CROWD; i++)
+        canopy_end(part->nodes[i]);
+    for (unsigned i = 0; i < FEW; i++)
+        part->nodes[i] = must(canopy_with_cancel(part->ctx));
+}
+
+static void after_once_wide(struct scene *scene, struct part *part)
+{
+    (void)scene;
+    for (unsigned i = 0; i < FEW; i++)
+        canopy_end(part->nodes[i]);
+    canopy_end(part->ctx);
+}
+
+static canopy_callback once[CROWD];
+
+static void notice(void *arg)
+{
+    (void)arg;
+}
+
+static void before_once_callbacks(struct scene *scene, struct part *part)
+{
+    part->ctx = must(canopy_with_cancel(scene->parent));
+    for (unsigned i = 0; i < CROWD; i++)
+        must(canopy_after_func(part->ctx, &once[i], notice, NULL) == 0 ? part : NULL);
+    for (unsigned i = FEW; i < CROWD; i++)
+        must(canopy_callback_stop(&once[i]) ? part : NULL);
+}
+
 /*
  * A cancel that loses to one which has come to a stop in the middle: at a context whose fd
  * it cannot write. On `n` merged contexts with a child each.
@@ -630,6 +666,10 @@ const struct counted_case counted_cases[] = {
      .work = work_cancel, .after = after_crowd},
     {.name = "cancel_deep", .parent = UNDER_SHARED, .operations = CROWD, .before = before_deep,
      .work = work_cancel, .after = after_crowd},
+    {.name = "cancel_once_wide", .parent = UNDER_SHARED, .operations = FEW,
+     .before = before_once_wide, .work = work_cancel, .after = after_once_wide},
+    {.name = "cancel_once_callbacks", .parent = UNDER_SHARED, .operations = FEW,
+     .before = before_once_callbacks, .work = work_cancel, .after = leave_ctx},
     {.name = "cancel_losing", .parent = UNDER_BACKGROUND, .operations = CROWD,
      .enter = enter_losing, .before = before_losing_crowd, .work = work_cancel,
      .after = after_losing, .leave = leave_losing},

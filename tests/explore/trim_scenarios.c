@@ -204,3 +204,128 @@ SCENARIO(trim_beside_a_record_that_comes_again)
     CHECK(runs == 1);
     end_many(0, FULL);
 }
+
+/*
+ * A record in the second block and one in the first: when the thread takes back both it
+ * leaves the second, which is empty then, and is set aside.
+ */
+static canopy_callback in_first, in_second;
+
+static void arms_in_first(void)
+{
+    CHECK(canopy_after_func(top, &in_first, counts, NULL) == 0);
+}
+
+static void fills_the_first_block_and_begins_the_second(void)
+{
+    makes(FULL - 1);
+    arms_in_first();
+    CHECK(canopy_after_func(top, &in_second, counts, NULL) == 0);
+}
+
+static void leaves_one_in_the_second_block_before(unsigned children)
+{
+    fills_the_first_block_and_begins_the_second();
+    for (unsigned i = 1; i < FULL; i++)
+        second[i] = canopy_with_cancel(top);
+    for (thirds = 0; thirds < children; thirds++)
+        third[thirds] = canopy_with_cancel(top);
+    for (unsigned i = 1; i < FULL; i++)
+        canopy_release(second[i]);
+}
+
+static void leaves_one_in_each_block(void)
+{
+    leaves_one_in_the_second_block_before(1);
+    releases(0, FULL - 1);
+}
+
+static void leaves_the_second_block(void)
+{
+    canopy_callback_drop(&in_second);
+    canopy_callback_drop(&in_first);
+}
+
+SCENARIO(walk_beside_a_block_set_aside)
+{
+    make_parents();
+    before(leaves_one_in_each_block);
+    beside(leaves_the_second_block, cancels_top, NULL);
+    CHECK(canopy_done(third[0]));
+    releases_thirds();
+    end_parents();
+}
+
+static void leaves_the_other_blocks_full(void)
+{
+    leaves_one_in_the_second_block_before(FULL);
+}
+
+static void comes_back_to_the_second_block(void)
+{
+    leaves_the_second_block();
+    arms_in_first();
+    makes_one();
+}
+
+SCENARIO(walk_beside_a_block_that_comes_back)
+{
+    make_parents();
+    before(leaves_the_other_blocks_full);
+    beside(comes_back_to_the_second_block, cancels_top, NULL);
+    CHECK(canopy_done(third[FULL - 1]) && canopy_done(made));
+    canopy_callback_drop(&in_first);
+    releases_thirds();
+    end_many(0, FULL - 1);
+}
+
+SCENARIO(trim_beside_a_block_that_comes_back)
+{
+    make_parents();
+    before(fills_the_first_block_and_begins_the_second);
+    beside(comes_back_to_the_second_block, tidies, NULL);
+    cancels_top();
+    CHECK(canopy_done(made));
+    canopy_callback_drop(&in_first);
+    end_many(0, FULL - 1);
+}
+
+/* The other record is another parent's, and the first parent may be gone by then. */
+static void leaves_one_record_with_each_parent(void)
+{
+    makes(FULL);
+    CHECK(canopy_after_func(top, &in_second, counts, NULL) == 0);
+    CHECK(canopy_after_func(other, &in_first, counts, NULL) == 0);
+    releases(0, FULL);
+}
+
+SCENARIO(block_set_aside_beside_the_end_of_the_parent)
+{
+    make_parents();
+    before(leaves_one_record_with_each_parent);
+    beside(leaves_the_second_block, releases_top, NULL);
+    end_parents();
+}
+
+/* What the scavenger has taken is not set aside by what remembers it. */
+static void empties_the_second_block_and_most_of_the_third(void)
+{
+    empties_the_second_block_of(FULL);
+    while (thirds > 2)
+        canopy_release(third[--thirds]);
+}
+
+static void lets_go_of_what_was_in_the_second(void)
+{
+    releases_thirds();
+    releases(0, FULL);
+}
+
+SCENARIO(trim_beside_who_goes_past_what_was_trimmed)
+{
+    make_parents();
+    before(empties_the_second_block_and_most_of_the_third);
+    beside(lets_go_of_what_was_in_the_second, tidies, NULL);
+    cancels_top();
+    end_parents();
+}
