@@ -190,6 +190,7 @@ static struct slab *slab_new(struct heap *heap, enum object_class class)
     u32_store_relaxed(&slab->fresh_bytes, (uint32_t)((SLAB_HEADER_BYTES + align_bytes - 1) /
                                                      align_bytes * align_bytes));
     slab->used = never_used(slab);
+    slab->due_ns = INT64_MIN;
     for (unsigned i = 0; i < SLAB_GROUPS; i++)
         i64_store_relaxed(&slab->group_due_ns[i], CANOPY_NEVER);
     if (!shelf_put(&domain->slabs, domain, slab, &slab->place)) {

@@ -104,8 +104,10 @@ struct slab {
     uint32_t used;
     atomic_u32 fresh_bytes; /* objects from here on were never used */
     bool is_avail;
-    struct slab *fresh_next; /* the clock's, for one turn */
-    atomic_u32 has_hot;      /* one of its contexts may have stripes: see trim.c */
+    unsigned char due_groups, steady_groups; /* the clock's: in which, and again in a moment */
+    struct slab *fresh_next;                 /* the clock's, for one turn */
+    int64_t due_ns;                          /* likewise: when something was last due */
+    atomic_u32 has_hot;                      /* one of its contexts may have stripes: see trim.c */
     /* Lower bounds of the deadlines within, see deadline.c. */
     atomic_i64 group_due_ns[SLAB_GROUPS] __attribute__((aligned(CACHE_LINE)));
 };

@@ -247,7 +247,9 @@ static int64_t look_at_lines(struct canopy_ctx *line, const struct canopy_ctx *e
  * What of them there is no time for stays owed to the next turns: only the clock knows of
  * it, as the bounds are reset, but for the domain's, which is due as long as something is.
  * So what comes due meanwhile is found as if nothing else were, and looked at first. Of
- * what comes due in the same moment, what stands alone comes before what stands in crowds.
+ * what comes due in the same moment, what stands alone comes before what stands in crowds,
+ * and so do groups in which something was due a moment ago: more will be soon, and is not
+ * known of before the look.
  *
  * What comes due in the next moments is looked at in any case, and so is not much.
  */
@@ -325,7 +327,11 @@ static bool is_clocked(const struct slab *slab)
 static void note_due(struct slab *slab, unsigned groups, struct turn *turn)
 {
     bool is_one = (groups & (groups - 1)) == 0;
-    struct slab **at = is_one ? &turn->fresh : turn->fresh_end;
+    bool is_recent = slab->due_ns > turn->batch.now_ns - HORIZON_NS;
+    slab->steady_groups = is_recent ? (unsigned char)(slab->due_groups & groups) : 0;
+    slab->due_groups = (unsigned char)groups;
+    slab->due_ns = turn->batch.now_ns;
+    struct slab **at = is_one || slab->steady_groups ? &turn->fresh : turn->fresh_end;
     owe(slab->domain, slab->place, groups);
     slab->fresh_next = *at;
     *at = slab;
@@ -444,10 +450,11 @@ static void expire_place(struct domain *domain, const struct shelf_place *place,
         return;
     }
     do {
-        unsigned group = (unsigned)__builtin_ctz(owed);
+        unsigned first = owed & slab->steady_groups;
+        unsigned group = (unsigned)__builtin_ctz(first ? first : owed);
         settle(domain, place, 1U << group);
         expire_group(slab, group, &turn->batch);
-        owed &= owed - 1;
+        owed &= ~(1U << group);
     } while (owed && has_room(turn));
 }
 

@@ -113,6 +113,28 @@ TEST(p18_what_comes_due_later_does_not_wait_for_the_many)
     many_close(many);
 }
 
+/* Some that lie amid the many, and differ from them by their deadlines alone. */
+TEST(p18_what_comes_due_steadily_does_not_wait_for_the_many_around_it)
+{
+    enum { MS = 1000000, INSTANT = 100 * MS };
+    struct many *many = many_open(INSTANT);
+    canopy_ctx **steady = &many->all[MANY / 2];
+    static const int64_t at_ns[] = {INSTANT - 25 * MS, INSTANT - 10 * MS, INSTANT + MS};
+    for (size_t i = 0; i < 3; i++)
+        assert_true(canopy_set_deadline(steady[i], at_ns[i]));
+    /* So that none of the many stands alone, in a slab that it begins: those come first. */
+    for (size_t i = MANY - 256; i < MANY; i++)
+        assert_true(canopy_set_deadline(many->all[i], 10 * (int64_t)INSTANT));
+    advance_a_little(many, at_ns[0]);
+    advance_a_little(many, at_ns[1]);
+    advance_a_little(many, INSTANT);
+    assert_live(steady[2]);
+    advance_a_little(many, at_ns[2]);
+    assert_int_equal(canopy_err(steady[2]), -ETIMEDOUT);
+    assert_true(many_done(many) < MANY);
+    many_close(many);
+}
+
 TEST(p18_memory_goes_and_comes_between_bounded_turns)
 {
     struct many *many = many_open(1000);
