@@ -176,6 +176,12 @@ void region_give(void *slab)
     rcu_ask();
 }
 
+/*
+ * The system keeps whoever takes or gives memory waiting while it lets go of pages: so many
+ * slabs at a time, some microseconds.
+ */
+#define PORTION_SLABS 4
+
 /* Lets go of the pages of slabs, but for the one that the region's own words are in. */
 static void pages_free(struct region *region, uint32_t slabs)
 {
@@ -186,6 +192,8 @@ static void pages_free(struct region *region, uint32_t slabs)
         unsigned from = (unsigned)__builtin_ctz(slabs);
         uint32_t rest = ~(slabs >> from);
         unsigned count = rest ? (unsigned)__builtin_ctz(rest) : REGION_SLABS;
+        if (count > PORTION_SLABS)
+            count = PORTION_SLABS;
         size_t bytes = (size_t)count * SLAB_BYTES;
         slabs &= from + count == REGION_SLABS ? 0 : ALL_SLABS << (from + count);
         if (from + count == REGION_SLABS)
@@ -221,6 +229,7 @@ static uint32_t begin_trim(struct region *region, bool *more)
 static void end_trim(struct region *region, uint32_t slabs)
 {
     if (slabs == ALL_SLABS) {
+        pages_free(region, slabs); /* not all in one, by munmap */
         region_free(region);
     } else if (slabs) {
         pages_free(region, slabs);
