@@ -137,10 +137,11 @@ template <Makers makers> class DeadMakers : public Work
 
 // -------------------------------------------------------------------- stall
 
-enum class Burst { yes, no };
+enum class Burst { yes, no, no_calls };
 
 // The longest call of who releases a burst on another thread than its maker's, and then
 // of the maker, which goes on making and ending contexts, many at once, for some seconds.
+// Without calls: how long the machine halts who does nothing else than ask for the time.
 template <Burst burst> class GivingBack : public Work
 {
   public:
@@ -174,11 +175,13 @@ template <Burst burst> class GivingBack : public Work
         making.begin();
         for (const int64_t until_ns = now_ns() + 3 * second_ns; now_ns() < until_ns;) {
             for (canopy_ctx *&ctx : live) {
-                ctx = must(canopy_with_cancel(parent_.get()));
+                if (burst != Burst::no_calls)
+                    ctx = must(canopy_with_cancel(parent_.get()));
                 making.look();
             }
             for (canopy_ctx *ctx : live) {
-                canopy_end(ctx);
+                if (burst != Burst::no_calls)
+                    canopy_end(ctx);
                 making.look();
             }
         }
@@ -230,6 +233,11 @@ void add_memories()
     add({.workload = "giving_back",
          .side = "no_burst",
          .make = make<GivingBack<Burst::no>>,
+         .sizes = {{1000000, 1}, {5000000, 1}},
+         .once = true});
+    add({.workload = "giving_back",
+         .side = "no_calls",
+         .make = make<GivingBack<Burst::no_calls>>,
          .sizes = {{1000000, 1}, {5000000, 1}},
          .once = true});
 }

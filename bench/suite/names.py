@@ -37,6 +37,7 @@ VARIANTS = {
     "never_waited": "where nobody ever waited",
     "never_had": "that never had more",
     "no_burst": "without a burst",
+    "no_calls": "without a call",
 }
 
 SIDES = {OURS: "canopy", **PEERS, **VARIANTS, **FLOORS}
