@@ -705,6 +705,7 @@ static void domain_take_off(struct domain *domain)
         d = (struct domain *)word_load_relaxed(&d->next);
     word_store_relaxed(&d->next, word_load_relaxed(&domain->next));
     u32_store_relaxed(&domain->is_removed, 1);
+    invariant(heaps_are_valid(domain));
     pthread_mutex_unlock(&library_lock);
 }
 

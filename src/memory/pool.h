@@ -417,6 +417,13 @@ bool domain_add(struct domain *domain);
  * holds it. Then gives all its memory back.
  */
 void domain_remove(struct domain *domain);
+
+/*
+ * Under library_lock, of a domain that is taken off: each heap is some thread's or an orphan,
+ * but for one that the scavenger may have borrowed, and the count and the sum of the threads
+ * are true. See base/invariant.h.
+ */
+bool heaps_are_valid(const struct domain *domain);
 void domain_free_memory(struct domain *domain);
 
 #endif

@@ -16,8 +16,8 @@ bool ctx_is_valid(const struct canopy_ctx *ctx);
 bool stripe_is_valid(const struct stripe *stripe);
 
 /*
- * A domain that is about to be freed: each heap is some thread's or nobody's, and of each
- * class used = live + free + handed over, with what is live being the root alone.
+ * A domain that is about to be freed: of each class used = live + free + handed over, with
+ * what is live being the root alone.
  */
 bool domain_is_valid(const struct domain *domain);
 
