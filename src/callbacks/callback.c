@@ -17,17 +17,17 @@
 #include "callbacks/run_list.h"
 #include "callbacks/worker.h"
 
-void record_is_bound(void *unused)
+void record_mark_loop(void *unused)
 {
     (void)unused;
 }
 
-void record_is_running(void *unused)
+void record_mark_running(void *unused)
 {
     (void)unused;
 }
 
-void record_is_left(void *unused)
+void record_mark_left(void *unused)
 {
     (void)unused;
 }
@@ -171,7 +171,7 @@ static void run(struct canopy_callback *record, void (*finish)(struct canopy_cal
     struct running running = {record, finish};
     void (*fn)(void *arg) = record->canopy_fn;
     void *arg = record->canopy_arg;
-    record->canopy_fn = record_is_running;
+    record->canopy_fn = record_mark_running;
     /* Looked at by nobody once fn has returned; but compilers that see a local's address
      * outlive it here say so (gcc from 16 on), so they are not to see that it is one. */
     struct running *seen_by_fn = &running;
@@ -224,7 +224,7 @@ static void left_unlink(struct canopy_callback *record)
 
 void record_give_up(struct canopy_callback *record)
 {
-    if (unlikely(record->canopy_fn == record_is_left)) {
+    if (unlikely(record->canopy_fn == record_mark_left)) {
         left_unlink(record);
         record_finish(record);
         return;
@@ -254,7 +254,7 @@ void records_leave(struct handoff_node *list)
         next = handoff_next(list);
         /* Where the loop's thread is another, it may be looking: that it is not to run it. */
         if (u64_load_relaxed(record_runner(record)) == thread_self())
-            record->canopy_fn = record_is_left;
+            record->canopy_fn = record_mark_left;
         record->canopy_next = NULL;
         record->canopy_at = at;
         *at = record;

@@ -271,7 +271,7 @@ int canopy_after_func_async(const canopy_ctx *ctx, canopy_callback *record, void
 static bool was_added(const canopy_callback *record, struct note **note, canopy_debug_place here)
 {
     *note = note_of(record);
-    if (*note || record->canopy_fn == run || record->canopy_fn == record_is_running)
+    if (*note || record->canopy_fn == run || record->canopy_fn == record_mark_running)
         return true;
     tell((canopy_debug_report){CANOPY_DEBUG_CALLBACK_NOT_ADDED, .here = here},
          "a callback was never added");

@@ -369,7 +369,7 @@ int canopy_loop_after_func(const canopy_ctx *ctx, canopy_loop *loop, canopy_loop
     cb->canopy_fn = fn;
     cb->canopy_arg = arg;
     cb->canopy_next = NULL;
-    record->canopy_fn = record_is_bound;
+    record->canopy_fn = record_mark_loop;
     record->canopy_arg = &state->inbox;
     u64_store_relaxed(record_runner(record), state->inbox.owner);
     count(state, 1);

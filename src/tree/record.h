@@ -136,18 +136,18 @@ static inline struct canopy_callback *slot_record(uintptr_t word)
  * In canopy_fn a mark, no function: the record is bound to a loop. Who claims it puts
  * it into the inbox that canopy_arg names; then it is the loop's to run (loop.c).
  */
-void record_is_bound(void *unused);
+void record_mark_loop(void *unused);
 
 /* The same of one whose function is running. */
-void record_is_running(void *unused);
+void record_mark_running(void *unused);
 
 /* The same of one whose loop was abandoned, once the loop's thread has it. */
-void record_is_left(void *unused);
+void record_mark_left(void *unused);
 
 /* The inbox of a record that is bound to a loop, or NULL. */
 static inline struct inbox *record_inbox(const struct canopy_callback *record)
 {
-    return record->canopy_fn == record_is_bound ? record->canopy_arg : NULL;
+    return record->canopy_fn == record_mark_loop ? record->canopy_arg : NULL;
 }
 
 /* Lists of records are linked through canopy_next. */
