@@ -329,20 +329,20 @@ static void chain_add(struct chain *chain, struct canopy_callback *record)
 void deliver(struct pass *pass, bool by_worker)
 {
     struct chain here = {NULL, &here.first}, to_worker = {NULL, &to_worker.first},
-                 bound = {NULL, &bound.first};
+                 to_loops = {NULL, &to_loops.first};
     if (unlikely(pass->is_unordered))
         pass->first = due_sort(pass->first, offsetof(struct canopy_callback, canopy_next));
     for (struct canopy_callback *record = pass->first, *next; record; record = next) {
         next = record->canopy_next;
         if (record_inbox(record))
-            chain_add(&bound, record);
+            chain_add(&to_loops, record);
         else if (by_worker || u64_load_relaxed(record_runner(record)) == RUNNER_ASYNC)
             chain_add(&to_worker, record);
         else
             chain_add(&here, record);
     }
-    if (bound.first)
-        hand_to_loops(bound.first);
+    if (to_loops.first)
+        hand_to_loops(to_loops.first);
     if (to_worker.first)
         worker_run(to_worker.first);
     if (here.first)
@@ -482,18 +482,18 @@ static struct canopy_ctx *record_scope(const struct canopy_callback *record, uin
  * Whether a record that was armed when it was looked at is bound to run, or something else
  * by now. What an inherited context has is the parent process's, and bound to nothing here.
  */
-static bool armed_is_bound(struct canopy_callback *record)
+static bool armed_is_to_run(struct canopy_callback *record)
 {
-    bool is_bound = false;
+    bool is_to_run = false;
     uint32_t armed = RECORD_ARMED;
     rcu_read_begin();
     if (u32_load_acquire(record_state(record)) == RECORD_ARMED) { /* R3: pairs with R1 */
         uintptr_t state;
         const struct canopy_ctx *scope = record_scope(record, &state); /* R5: pairs with C1 */
-        is_bound = !state_is_live(state) && !scope_is_inherited(scope);
+        is_to_run = !state_is_live(state) && !scope_is_inherited(scope);
     }
     rcu_read_end();
-    return is_bound ||
+    return is_to_run ||
            !u32_cas_acq_rel(record_state(record), &armed, RECORD_ARMED); /* R5: with R1 */
 }
 
@@ -558,7 +558,7 @@ int canopy_callback_join(canopy_callback *record)
     for (;;) {
         uint32_t word = u32_load_acquire(state); /* R0: pairs with R1, R2 */
         uint32_t phase = word & RECORD_PHASE;
-        if (phase == RECORD_ARMED && armed_is_bound(record)) {
+        if (phase == RECORD_ARMED && armed_is_to_run(record)) {
             record_pause();
             continue;
         }

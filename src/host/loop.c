@@ -31,9 +31,9 @@ struct canopy_loop_state {
     /* The owner's: what is to run, oldest first; a ring through this one. */
     canopy_loop_callback ready;
     size_t ready_count;
-    int64_t bound;           /* records armed less records gone, on the owner */
-    struct turn *turn;       /* while a run is under way */
-    atomic_i64 bound_abroad; /* the same on other threads: may be negative */
+    int64_t records;           /* records armed less records gone, on the owner */
+    struct turn *turn;         /* while a run is under way */
+    atomic_i64 records_abroad; /* the same on other threads: may be negative */
 };
 
 /* A run under way; when it is over the loop may be gone. */
@@ -68,9 +68,9 @@ static int loop_enter(const canopy_loop *loop, struct canopy_loop_state **state)
 static void count(struct canopy_loop_state *loop, int64_t change)
 {
     if (inbox_is_own(&loop->inbox))
-        loop->bound += change;
+        loop->records += change;
     else
-        i64_fetch_add_acq_rel(&loop->bound_abroad, change); /* U1: pairs with U2 */
+        i64_fetch_add_acq_rel(&loop->records_abroad, change); /* U1: pairs with U2 */
 }
 
 /* ----------------------------------------------------------------- what is to run */
@@ -194,7 +194,7 @@ static void loop_leave(canopy_loop *loop)
     loop->canopy_state = NULL;
     rcu_wait(); /* for who has handed its last record over, or lowered a bound, and still posts */
     inbox_close(&state->inbox);
-    if (state->bound + i64_load_acquire(&state->bound_abroad) != 0) /* U2 */
+    if (state->records + i64_load_acquire(&state->records_abroad) != 0) /* U2 */
         handoff_push(&kept, &state->kept);
     else
         default_domain.release(default_domain.user, state, CACHE_LINE, sizeof *state);
@@ -210,7 +210,7 @@ int canopy_loop_close(canopy_loop *loop)
     if (!inbox_is_inherited(&state->inbox)) {
         if (!inbox_is_own(&state->inbox))
             return -EPERM;
-        if (state->bound + i64_load_acquire(&state->bound_abroad) != 0) /* U2 */
+        if (state->records + i64_load_acquire(&state->records_abroad) != 0) /* U2 */
             return -EBUSY;
     }
     loop_leave(loop);
