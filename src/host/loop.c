@@ -32,12 +32,12 @@ struct canopy_loop_state {
     canopy_loop_callback ready;
     size_t ready_count;
     int64_t records;           /* records armed less records gone, on the owner */
-    struct turn *turn;         /* while a run is under way */
+    struct run *run;           /* while a run is under way */
     atomic_i64 records_abroad; /* the same on other threads: may be negative */
 };
 
 /* A run under way; when it is over the loop may be gone. */
-struct turn {
+struct run {
     struct canopy_loop_state *loop; /* NULL once a callback has closed it */
     canopy_loop_callback end;       /* no callback: the place in `ready` where the run ends */
     int ran;
@@ -172,7 +172,7 @@ static struct handoff_node *drain(struct canopy_loop_state *loop)
     ready_add_all(loop, inbox_abandon(&loop->inbox));
     while (loop->ready_count) {
         canopy_loop_callback *cb = loop->ready.canopy_next;
-        if (loop->turn && cb == &loop->turn->end)
+        if (loop->run && cb == &loop->run->end)
             cb = cb->canopy_next;
         ready_remove(loop, cb);
         *at = record_node(&cb->canopy_record);
@@ -189,8 +189,8 @@ static void loop_leave(canopy_loop *loop)
     if (state->domain)
         word_store_release(&state->domain->inbox, 0); /* N9 */
     struct handoff_node *left = inbox_is_inherited(&state->inbox) ? NULL : drain(state);
-    if (state->turn)
-        state->turn->loop = NULL;
+    if (state->run)
+        state->run->loop = NULL;
     loop->canopy_state = NULL;
     rcu_wait(); /* for who has handed its last record over, or lowered a bound, and still posts */
     inbox_close(&state->inbox);
@@ -234,7 +234,7 @@ int canopy_loop_fd(const canopy_loop *loop)
     return state ? state->inbox.fd : -EINVAL;
 }
 
-/* ------------------------------------------------------------------------ turns */
+/* ------------------------------------------------------------------------- runs */
 
 int64_t canopy_loop_timeout_ns(canopy_loop *loop, int64_t now_ns)
 {
@@ -270,66 +270,66 @@ int canopy_loop_tell_time(canopy_loop *loop, int64_t now_ns)
     return err;
 }
 
-static void turn_end(void *arg)
+static void run_end(void *arg)
 {
-    struct turn *turn = arg;
-    if (!turn->loop)
+    struct run *run = arg;
+    if (!run->loop)
         return;
-    turn->loop->turn = NULL;
-    if (turn->end.canopy_next)
-        ready_unlink(&turn->end);
+    run->loop->run = NULL;
+    if (run->end.canopy_next)
+        ready_unlink(&run->end);
 }
 
 /* Runs what is ready now, unless it is stopped or the loop closed meanwhile, or time is up. */
-static inline void turn_run(struct turn *turn, int64_t until_ns)
+static inline void run_ready(struct run *run, int64_t until_ns)
 {
-    if (!turn->loop->ready_count)
+    if (!run->loop->ready_count)
         return;
-    ready_link(turn->loop, &turn->end);
-    while (turn->loop && !inbox_is_inherited(&turn->loop->inbox) &&
-           turn->loop->ready.canopy_next != &turn->end) {
-        canopy_loop_callback *cb = turn->loop->ready.canopy_next;
-        ready_remove(turn->loop, cb);
+    ready_link(run->loop, &run->end);
+    while (run->loop && !inbox_is_inherited(&run->loop->inbox) &&
+           run->loop->ready.canopy_next != &run->end) {
+        canopy_loop_callback *cb = run->loop->ready.canopy_next;
+        ready_remove(run->loop, cb);
         cb->canopy_record.canopy_fn = cb->canopy_fn;
         cb->canopy_record.canopy_arg = cb->canopy_arg;
         callback_run(&cb->canopy_record);
-        turn->ran += turn->ran < INT_MAX;
+        run->ran += run->ran < INT_MAX;
         if (unlikely(until_ns != CANOPY_NEVER) && time_is_up(until_ns))
             break;
     }
-    if (turn->loop)
-        ready_unlink(&turn->end);
+    if (run->loop)
+        ready_unlink(&run->end);
 }
 
-static __attribute__((noinline)) int turn_take(struct turn *turn, int64_t now_ns, int64_t until_ns)
+static __attribute__((noinline)) int run_turns(struct run *run, int64_t now_ns, int64_t until_ns)
 {
-    struct domain *domain = turn->loop->domain;
+    struct domain *domain = run->loop->domain;
     bool was_due;
-    turn->end.canopy_next = NULL;
-    turn->ran = 0;
-    turn->loop->turn = turn;
-    pthread_cleanup_push(turn_end, turn); /* a callback may end its thread */
+    run->end.canopy_next = NULL;
+    run->ran = 0;
+    run->loop->run = run;
+    pthread_cleanup_push(run_end, run); /* a callback may end its thread */
     do {
         was_due =
             domain && host_advance(domain, now_ns, until_ns); /* callbacks in place run here */
-        if (turn->loop) {
-            collect(turn->loop);
-            turn_run(turn, until_ns);
+        if (run->loop) {
+            collect(run->loop);
+            run_ready(run, until_ns);
         }
-    } while (was_due && turn->loop && limit_allows_more(until_ns));
+    } while (was_due && run->loop && limit_allows_more(until_ns));
     pthread_cleanup_pop(1);
-    return turn->ran;
+    return run->ran;
 }
 
 static inline __attribute__((always_inline)) int run_for(canopy_loop *loop, int64_t now_ns,
                                                          int64_t most_ns)
 {
-    struct turn turn;
-    int err = loop_enter(loop, &turn.loop);
+    struct run run;
+    int err = loop_enter(loop, &run.loop);
     if (err)
         return err;
-    struct canopy_loop_state *state = turn.loop;
-    if (state->turn)
+    struct canopy_loop_state *state = run.loop;
+    if (state->run)
         return -EDEADLK;
     inbox_awake(&state->inbox);
     struct domain *domain = state->domain;
@@ -341,7 +341,7 @@ static inline __attribute__((always_inline)) int run_for(canopy_loop *loop, int6
     /* Most turns of a host are for other things. */
     if (!is_due && inbox_is_idle(&state->inbox) && !state->ready_count)
         return 0;
-    return turn_take(&turn, now_ns, limit_until_ns(most_ns));
+    return run_turns(&run, now_ns, limit_until_ns(most_ns));
 }
 
 int canopy_loop_run(canopy_loop *loop, int64_t now_ns)
