@@ -45,23 +45,23 @@ static void *merge(void *older, void *newer, size_t offset)
     return (void *)word_load_relaxed(&first);
 }
 
-/* A place `i` holds nothing, or a list of 2^i runs. */
-#define PLACES 64
+/* A level `i` holds nothing, or a list of 2^i runs. */
+#define LEVELS 64
 
 void *due_sort(void *list, size_t offset)
 {
-    void *places[PLACES] = {NULL}, *sorted = NULL;
+    void *levels[LEVELS] = {NULL}, *sorted = NULL;
     while (list) {
         void *run = cut_run(&list, offset);
         unsigned i = 0;
-        for (; places[i]; i++) {
-            run = merge(places[i], run, offset);
-            places[i] = NULL;
+        for (; levels[i]; i++) {
+            run = merge(levels[i], run, offset);
+            levels[i] = NULL;
         }
-        places[i] = run;
+        levels[i] = run;
     }
-    for (unsigned i = 0; i < PLACES; i++)
-        if (places[i])
-            sorted = sorted ? merge(places[i], sorted, offset) : places[i];
+    for (unsigned i = 0; i < LEVELS; i++)
+        if (levels[i])
+            sorted = sorted ? merge(levels[i], sorted, offset) : levels[i];
     return sorted;
 }

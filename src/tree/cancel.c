@@ -283,26 +283,26 @@ static uintptr_t word_below(const struct canopy_ctx *ctx)
 }
 
 /* Where a walk stands, and what it knows of the row. */
-struct place {
+struct position {
     atomic_word *slot;
     bool in_block;
     uintptr_t leaving; /* in a block, the slot that its owner may be emptying */
 };
 
-static struct place place_at(atomic_word *slot, bool in_block)
+static struct position position_at(atomic_word *slot, bool in_block)
 {
-    return (struct place){slot, in_block, in_block ? children_leaving(slot) : 0};
+    return (struct position){slot, in_block, in_block ? children_leaving(slot) : 0};
 }
 
 /* Where the parent's list holds `ctx`. */
-static inline struct place place_of(const struct canopy_ctx *ctx)
+static inline struct position position_of(const struct canopy_ctx *ctx)
 {
     uintptr_t where = word_load_relaxed(&ctx->slot);
-    return place_at((atomic_word *)(where & ~SLOT_STRIPED), where & SLOT_STRIPED);
+    return position_at((atomic_word *)(where & ~SLOT_STRIPED), where & SLOT_STRIPED);
 }
 
-/* The first place of the row that `link`, found in the list of `ctx`, leads to. */
-static struct place next_row(struct canopy_ctx *ctx, uintptr_t link)
+/* The first position in the row that `link`, found in the list of `ctx`, leads to. */
+static struct position next_row(struct canopy_ctx *ctx, uintptr_t link)
 {
     atomic_word *row = link_target(link);
     bool in_block = row && slot_is_in_block(row);
@@ -311,7 +311,7 @@ static struct place next_row(struct canopy_ctx *ctx, uintptr_t link)
         children_open(ctx, BLOCK_LOOKED);
     if (in_block)
         look_ahead_in_row(row, link & SLOT_HOT);
-    return place_at(row, in_block);
+    return position_at(row, in_block);
 }
 
 /*
@@ -319,7 +319,7 @@ static struct place next_row(struct canopy_ctx *ctx, uintptr_t link)
  * stops before what the walk has to decide about: links, records, other kinds, what has
  * children, what is being left.
  */
-static atomic_word *mark_leaves(struct place at, uintptr_t word, struct pass *pass)
+static atomic_word *mark_leaves(struct position at, uintptr_t word, struct pass *pass)
 {
     for (; at.leaving != (uintptr_t)at.slot; at.slot++) {
         uintptr_t held = word_load_seq_cst(at.slot); /* C3: pairs with S3 */
@@ -363,7 +363,7 @@ static inline struct canopy_ctx *meet(struct canopy_ctx *child, uintptr_t word, 
 static struct canopy_ctx *walk(struct canopy_ctx *top, struct pass *pass)
 {
     struct canopy_ctx *ctx = top;
-    struct place at = place_at(&ctx->slot0, false);
+    struct position at = position_at(&ctx->slot0, false);
     uintptr_t word = word_below(ctx);
     struct detours detours;
     detours.beyond = NULL;
@@ -385,7 +385,7 @@ static struct canopy_ctx *walk(struct canopy_ctx *top, struct pass *pass)
             struct canopy_ctx *from = leave(ctx, word, &detours);
             if (ctx == top)
                 return detours.beyond;
-            at = place_of(from);
+            at = position_of(from);
             at.slot++;
             ctx = ctx_parent(from);
             __builtin_prefetch(ctx_parent(ctx), 1);
@@ -405,7 +405,7 @@ static struct canopy_ctx *walk(struct canopy_ctx *top, struct pass *pass)
         if (likely(!child))
             continue;
         ctx = child;
-        at = place_at(&ctx->slot0, false);
+        at = position_at(&ctx->slot0, false);
         word = word_below(ctx);
     }
 }
