@@ -191,8 +191,8 @@ static struct slab *slab_new(struct heap *heap, enum object_class class)
                                                      align_bytes * align_bytes));
     slab->used = never_used(slab);
     slab->due_ns = INT64_MIN;
-    for (unsigned i = 0; i < SLAB_GROUPS; i++)
-        i64_store_relaxed(&slab->group_due_ns[i], CANOPY_NEVER);
+    for (unsigned i = 0; i < SLAB_SECTORS; i++)
+        i64_store_relaxed(&slab->sector_due_ns[i], CANOPY_NEVER);
     if (!shelf_put(&domain->slabs, domain, slab, &slab->place)) {
         domain_release(domain, slab, SLAB_BYTES, SLAB_ALLOCATED_BYTES);
         return NULL;

@@ -46,7 +46,7 @@ enum object_class {
 #define SLAB_ALLOCATED_BYTES (SLAB_BYTES - CACHE_LINE)
 
 /* Slots of the deadline bounds in a slab: one for each 64 lines of it. */
-#define SLAB_GROUPS    (SLAB_BYTES / CACHE_LINE / 64)
+#define SLAB_SECTORS   (SLAB_BYTES / CACHE_LINE / 64)
 #define MAGAZINE_LIMIT 64
 
 struct domain {
@@ -104,12 +104,12 @@ struct slab {
     uint32_t used;
     atomic_u32 fresh_bytes; /* objects from here on were never used */
     bool is_avail;
-    unsigned char due_groups, steady_groups; /* the clock's: in which, and again in a moment */
-    struct slab *fresh_next;                 /* the clock's, for one turn */
-    int64_t due_ns;                          /* likewise: when something was last due */
-    atomic_u32 has_hot;                      /* one of its contexts may have stripes: see trim.c */
+    unsigned char due_sectors, steady_sectors; /* the clock's: in which, and again in a moment */
+    struct slab *fresh_next;                   /* the clock's, for one turn */
+    int64_t due_ns;                            /* likewise: when something was last due */
+    atomic_u32 has_hot; /* one of its contexts may have stripes: see trim.c */
     /* Lower bounds of the deadlines within, see deadline.c. */
-    atomic_i64 group_due_ns[SLAB_GROUPS] __attribute__((aligned(CACHE_LINE)));
+    atomic_i64 sector_due_ns[SLAB_SECTORS] __attribute__((aligned(CACHE_LINE)));
 };
 
 #define SLAB_HEADER_BYTES ((sizeof(struct slab) + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE)

@@ -106,7 +106,7 @@ void shelf_reset(struct shelves *shelves)
     for (struct shelf *shelf = shelf_first(shelves); shelf; shelf = shelf_next(shelf)) {
         i64_store_relaxed(&shelf->due_ns, CANOPY_NEVER);
         shelf->owed = 0;
-        memset(shelf->owed_groups, 0, sizeof shelf->owed_groups);
+        memset(shelf->owed_sectors, 0, sizeof shelf->owed_sectors);
         for (unsigned i = 0; i < SHELF_PLACES; i++)
             i64_store_relaxed(&shelf->places[i].due_ns, CANOPY_NEVER);
     }

@@ -41,7 +41,7 @@ struct shelf {
     atomic_u32 opened; /* so many places have, or had, something in them */
     uint32_t owed;     /* the clock's: places of slabs in which it owes a look; see expire.c */
     struct shelf_place places[SHELF_PLACES] __attribute__((aligned(sizeof(struct shelf_place))));
-    unsigned char owed_groups[SHELF_PLACES]; /* of each slab a bit for each group */
+    unsigned char owed_sectors[SHELF_PLACES]; /* of each slab a bit for each sector */
 };
 
 _Static_assert(sizeof(struct shelf) == SHELF_BYTES, "a shelf is found by its alignment");

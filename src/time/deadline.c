@@ -2,7 +2,7 @@
  * deadline.c - deadlines are data, not registrations.
  *
  * A deadline is a field of the context. Who must find the next one finds it
- * through lower bounds on four levels: for 64 lines of a slab (a group), for a
+ * through lower bounds on four levels: for 64 lines of a slab (a sector), for a
  * slab, for a shelf of slabs (shelf.h), for a domain; the library's clock, which serves
  * many domains, has a fifth for a shelf of them and a sixth over all. To arm is to store
  * the deadline and to lower those bounds
@@ -116,9 +116,9 @@ bool bound_lower(atomic_i64 *bound, int64_t due_ns)
     return false;
 }
 
-static atomic_i64 *group_bound(struct slab *slab, const struct canopy_ctx *ctx)
+static atomic_i64 *sector_bound(struct slab *slab, const struct canopy_ctx *ctx)
 {
-    return &slab->group_due_ns[((uintptr_t)ctx - (uintptr_t)slab) / CACHE_LINE / 64];
+    return &slab->sector_due_ns[((uintptr_t)ctx - (uintptr_t)slab) / CACHE_LINE / 64];
 }
 
 /* The bound is lowered; a loop that sleeps until the old one is told (inbox.h). */
@@ -138,7 +138,7 @@ static __attribute__((noinline)) struct canopy_ctx *announce_earlier(struct cano
 {
     struct slab *slab = slab_of(ctx);
     struct domain *domain = slab->domain;
-    if (!bound_lower(group_bound(slab, ctx), due_ns) ||
+    if (!bound_lower(sector_bound(slab, ctx), due_ns) ||
         !bound_lower(&slab->place->due_ns, due_ns) ||
         !bound_lower(&shelf_of(slab->place)->due_ns, due_ns) ||
         !bound_lower(&domain->place->due_ns, due_ns))
@@ -152,7 +152,7 @@ static __attribute__((noinline)) struct canopy_ctx *announce_earlier(struct cano
 
 static inline struct canopy_ctx *announce(struct canopy_ctx *ctx, int64_t due_ns)
 {
-    if (unlikely(i64_load_seq_cst(group_bound(slab_of(ctx), ctx)) > due_ns)) /* D2 */
+    if (unlikely(i64_load_seq_cst(sector_bound(slab_of(ctx), ctx)) > due_ns)) /* D2 */
         return announce_earlier(ctx, due_ns);
     return ctx;
 }

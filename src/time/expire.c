@@ -68,7 +68,7 @@ static void expire_kept(struct canopy_ctx *ctx, int64_t now_ns, struct pass *pas
  * Lines that are due and tagged, to be ended in the order of their deadlines. Some are in
  * stripes' slots, which their owners may be emptying by plain stores. After a fence each
  * such slot is named by its heap, or the tag is still there and will be seen; one fence
- * does for many. There is room for a group beyond so many that are ended in order.
+ * does for many. There is room for a sector beyond so many that are ended in order.
  */
 #define BATCH (TURN_LINES + 64)
 
@@ -243,12 +243,12 @@ static int64_t look_at_lines(struct canopy_ctx *line, const struct canopy_ctx *e
 
 /*
  * A turn at one domain, or at all those of the library's clock: first D3 from above, by
- * which the groups that are due are noted as owed a look, then one fence, then the looks.
+ * which the sectors that are due are noted as owed a look, then one fence, then the looks.
  * What of them there is no time for stays owed to the next turns: only the clock knows of
  * it, as the bounds are reset, but for the domain's, which is due as long as something is.
  * So what comes due meanwhile is found as if nothing else were, and looked at first. Of
  * what comes due in the same moment, what stands alone comes before what stands in crowds,
- * and so do groups in which something was due a moment ago: more will be soon, and is not
+ * and so do sectors in which something was due a moment ago: more will be soon, and is not
  * known of before the look.
  *
  * What comes due in the next moments is looked at in any case, and so is not much.
@@ -257,12 +257,12 @@ static int64_t look_at_lines(struct canopy_ctx *line, const struct canopy_ctx *e
 
 struct ahead {
     struct slab *slab;
-    unsigned group;
+    unsigned sector;
 };
 
 struct turn {
     const struct limit *limit;
-    struct slab *fresh; /* in which this turn has noted something; those with one group first */
+    struct slab *fresh; /* in which this turn has noted something; those with one sector first */
     struct slab **fresh_end;
     struct domain *domains; /* in which something is owed, the longest left alone first */
     unsigned ahead_count;
@@ -292,26 +292,26 @@ static void domain_lower(struct domain *domain, int64_t due_ns)
         clock_lower(due_ns);
 }
 
-static unsigned char *owed_groups(const struct shelf_place *place)
+static unsigned char *owed_sectors(const struct shelf_place *place)
 {
     struct shelf *shelf = shelf_of(place);
-    return &shelf->owed_groups[place - shelf->places];
+    return &shelf->owed_sectors[place - shelf->places];
 }
 
-static void owe(struct domain *domain, const struct shelf_place *place, unsigned groups)
+static void owe(struct domain *domain, const struct shelf_place *place, unsigned sectors)
 {
-    unsigned char *owed = owed_groups(place);
+    unsigned char *owed = owed_sectors(place);
     if (!*owed) {
         shelf_of(place)->owed++;
         domain->owed++;
     }
-    *owed = (unsigned char)(*owed | groups);
+    *owed = (unsigned char)(*owed | sectors);
 }
 
-static void settle(struct domain *domain, const struct shelf_place *place, unsigned groups)
+static void settle(struct domain *domain, const struct shelf_place *place, unsigned sectors)
 {
-    unsigned char *owed = owed_groups(place);
-    *owed = (unsigned char)(*owed & ~groups);
+    unsigned char *owed = owed_sectors(place);
+    *owed = (unsigned char)(*owed & ~sectors);
     if (!*owed) {
         shelf_of(place)->owed--;
         domain->owed--;
@@ -324,15 +324,15 @@ static bool is_clocked(const struct slab *slab)
     return slab->class == CLASS_CTX && !slab_is_inherited(slab);
 }
 
-static void note_due(struct slab *slab, unsigned groups, struct turn *turn)
+static void note_due(struct slab *slab, unsigned sectors, struct turn *turn)
 {
-    bool is_one = (groups & (groups - 1)) == 0;
+    bool is_one = (sectors & (sectors - 1)) == 0;
     bool is_recent = slab->due_ns > turn->batch.now_ns - HORIZON_NS;
-    slab->steady_groups = is_recent ? (unsigned char)(slab->due_groups & groups) : 0;
-    slab->due_groups = (unsigned char)groups;
+    slab->steady_sectors = is_recent ? (unsigned char)(slab->due_sectors & sectors) : 0;
+    slab->due_sectors = (unsigned char)sectors;
     slab->due_ns = turn->batch.now_ns;
-    struct slab **at = is_one || slab->steady_groups ? &turn->fresh : turn->fresh_end;
-    owe(slab->domain, slab->place, groups);
+    struct slab **at = is_one || slab->steady_sectors ? &turn->fresh : turn->fresh_end;
+    owe(slab->domain, slab->place, sectors);
     slab->fresh_next = *at;
     *at = slab;
     if (at == turn->fresh_end)
@@ -343,22 +343,22 @@ static void note_due(struct slab *slab, unsigned groups, struct turn *turn)
 static int64_t reset_slab(struct slab *slab, int64_t horizon_ns, struct turn *turn)
 {
     int64_t next_ns = CANOPY_NEVER;
-    unsigned groups = 0;
-    for (unsigned group = 0; group < SLAB_GROUPS; group++) {
-        int64_t due_ns = i64_load_seq_cst(&slab->group_due_ns[group]); /* D4, one level up */
+    unsigned sectors = 0;
+    for (unsigned sector = 0; sector < SLAB_SECTORS; sector++) {
+        int64_t due_ns = i64_load_seq_cst(&slab->sector_due_ns[sector]); /* D4, one level up */
         bool is_due = due_ns <= turn->batch.now_ns;
         if (!is_due && (due_ns > horizon_ns || turn->ahead_count == AHEAD)) {
             next_ns = least_ns(next_ns, due_ns);
             continue;
         }
-        i64_exchange_seq_cst(&slab->group_due_ns[group], CANOPY_NEVER); /* D3: pairs with D2 */
+        i64_exchange_seq_cst(&slab->sector_due_ns[sector], CANOPY_NEVER); /* D3: pairs with D2 */
         if (is_due)
-            groups |= 1U << group;
+            sectors |= 1U << sector;
         else
-            turn->ahead[turn->ahead_count++] = (struct ahead){slab, group};
+            turn->ahead[turn->ahead_count++] = (struct ahead){slab, sector};
     }
-    if (groups)
-        note_due(slab, groups, turn);
+    if (sectors)
+        note_due(slab, sectors, turn);
     bound_lower(&slab->place->due_ns, next_ns);
     return next_ns;
 }
@@ -412,9 +412,9 @@ static int64_t reset_domain(struct domain *domain, struct turn *turn)
     return next_ns;
 }
 
-static void expire_group(struct slab *slab, unsigned group, struct batch *batch)
+static void expire_sector(struct slab *slab, unsigned sector, struct batch *batch)
 {
-    uintptr_t from = (uintptr_t)group * 64 * CACHE_LINE;
+    uintptr_t from = (uintptr_t)sector * 64 * CACHE_LINE;
     uintptr_t end = from + (uintptr_t)64 * CACHE_LINE;
     uint32_t fresh = u32_load_acquire(&slab->fresh_bytes); /* V2: pairs with V1 */
     if (from < SLAB_HEADER_BYTES)
@@ -424,7 +424,7 @@ static void expire_group(struct slab *slab, unsigned group, struct batch *batch)
     char *base = (char *)slab;
     int64_t next_ns =
         look_at_lines((struct canopy_ctx *)(base + from), (struct canopy_ctx *)(base + end), batch);
-    if (bound_lower(&slab->group_due_ns[group], next_ns) &&
+    if (bound_lower(&slab->sector_due_ns[sector], next_ns) &&
         bound_lower(&slab->place->due_ns, next_ns) &&
         bound_lower(&shelf_of(slab->place)->due_ns, next_ns))
         domain_lower(slab->domain, next_ns);
@@ -444,17 +444,17 @@ static bool has_time(const struct turn *turn)
 static void expire_place(struct domain *domain, const struct shelf_place *place, struct turn *turn)
 {
     struct slab *slab = shelf_item(place);
-    unsigned owed = *owed_groups(place);
+    unsigned owed = *owed_sectors(place);
     if (!slab || !is_clocked(slab)) {
         settle(domain, place, owed);
         return;
     }
     do {
-        unsigned first = owed & slab->steady_groups;
-        unsigned group = (unsigned)__builtin_ctz(first ? first : owed);
-        settle(domain, place, 1U << group);
-        expire_group(slab, group, &turn->batch);
-        owed &= ~(1U << group);
+        unsigned first = owed & slab->steady_sectors;
+        unsigned sector = (unsigned)__builtin_ctz(first ? first : owed);
+        settle(domain, place, 1U << sector);
+        expire_sector(slab, sector, &turn->batch);
+        owed &= ~(1U << sector);
     } while (owed && has_room(turn));
 }
 
@@ -465,7 +465,7 @@ static const struct shelf_place *owed_place(struct domain *domain)
     const struct shelf *shelf = hand ? shelf_of(hand) : shelf_first(&domain->slabs);
     for (unsigned i = hand ? (unsigned)(hand - shelf->places) + 1 : 0;; i = 0) {
         for (; shelf->owed && i < SHELF_PLACES; i++)
-            if (shelf->owed_groups[i])
+            if (shelf->owed_sectors[i])
                 return &shelf->places[i];
         shelf = shelf_next(shelf);
         if (!shelf)
@@ -489,10 +489,10 @@ static void turn_look(struct turn *turn)
     if (turn->fresh || turn->ahead_count)
         fence_for(turn->batch.domain); /* between D3 and D4 */
     for (unsigned i = 0; i < turn->ahead_count; i++)
-        expire_group(turn->ahead[i].slab, turn->ahead[i].group, &turn->batch);
+        expire_sector(turn->ahead[i].slab, turn->ahead[i].sector, &turn->batch);
     bool in_time = true;
     for (struct slab *slab = turn->fresh; slab && in_time; slab = slab->fresh_next) {
-        if (*owed_groups(slab->place))
+        if (*owed_sectors(slab->place))
             expire_place(slab->domain, slab->place, turn);
         in_time = has_room(turn) && has_time(turn);
     }
