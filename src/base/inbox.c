@@ -49,7 +49,7 @@ void inbox_sleep_on(struct inbox *inbox)
 
 void inbox_gather(struct inbox *inbox)
 {
-    struct handoff_node *list = handoff_take_all(&inbox->foreign), *last = list;
+    struct handoff_node *list = handoff_take_all(&inbox->pushed), *last = list;
     if (inbox->own && list) {
         while (handoff_next(last))
             last = handoff_next(last);

@@ -10,14 +10,14 @@
  *     N4 takes ASLEEP away, N3 leads from all that is then left back to (0), and
  *     N5 from any of them to ABANDONED, for good.
  *
- *   N1 post: push onto `foreign`, then set POSTED by a compare-and-swap.
+ *   N1 post: push onto `pushed`, then set POSTED by a compare-and-swap.
  *   N2 sleep: a compare-and-swap from 0 to ASLEEP, which fails once POSTED is set.
- *   N3 open: an exchange to 0, then take all of `foreign`. Neither where a load finds 0:
- *      what is in `foreign` then is still to be posted.
+ *   N3 open: an exchange to 0, then take all of `pushed`. Neither where a load finds 0:
+ *      what is in `pushed` then is still to be posted.
  *   N4 awake: ASLEEP is taken off. What was posted stays posted.
  *
  *   N5 abandon: an exchange to ABANDONED, then as N3. A post that comes later is told
- *      that nobody will come any more, and takes what is in `foreign` itself: each
+ *      that nobody will come any more, and takes what is in `pushed` itself: each
  *      push is taken by N5 or by a post behind it, its own if by no other.
  *
  *   All five are read-modify-writes of one word, so they have an order, and each
@@ -81,7 +81,7 @@
 #define INBOX_ABANDONED UINT32_C(8)
 
 struct inbox {
-    struct handoff foreign; /* from other threads */
+    struct handoff pushed; /* from other threads */
     atomic_u32 state;
     int fd;
     /* Written once. */
@@ -115,7 +115,7 @@ static inline void inbox_push(struct inbox *inbox, struct handoff_node *node)
 {
     uint32_t state = u32_load_acquire(&inbox->state); /* N3, N5: in advance, or the owner's own */
     if (!inbox_is_own(inbox) || (state & INBOX_ABANDONED)) {
-        handoff_push(&inbox->foreign, node);
+        handoff_push(&inbox->pushed, node);
         return;
     }
     if (unlikely(state & INBOX_POSTED))
@@ -133,7 +133,7 @@ bool inbox_post(struct inbox *inbox);
 /* What others have pushed, newest first. */
 static inline struct handoff_node *inbox_take(struct inbox *inbox)
 {
-    return handoff_take_all(&inbox->foreign);
+    return handoff_take_all(&inbox->pushed);
 }
 
 static inline bool inbox_is_abandoned(const struct inbox *inbox)
