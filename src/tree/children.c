@@ -31,9 +31,10 @@
  *                outlives the section. Who unregisters a looked-at child hands
  *                the tag on to the parent, before it lets go of the slot: so
  *                whoever stands on the child finds the whole way up in memory.
- *                For a record: the claim to run it. Missing: a walker reads
- *                memory that was freed at once. Wrong: nothing but a grace
- *                period too many (records: a callback lost).
+ *                Missing: a walker reads memory that was freed at once. Wrong:
+ *                nothing but a grace period too many. Of a record the same bit is
+ *                CLAIMED: it is one canceller's to run. Missing: it runs twice.
+ *                Wrong: it is lost.
  *   COUNTED      whoever counts (below), once. Missing: a parent freed under
  *                its children. Wrong: a parent never freed.
  *

@@ -155,6 +155,7 @@ static inline uint64_t refs_handles(uint64_t refs)
 /* ------------------------------------------------------------ slots of the children list */
 
 #define SLOT_LOOKED   ((uintptr_t)1)  /* somebody may be looking at it: retire through RCU */
+#define SLOT_CLAIMED  SLOT_LOOKED     /* the same of a record: it is somebody's to run */
 #define SLOT_COUNTED  ((uintptr_t)2)  /* the reference is in the parent's count */
 #define SLOT_CALLBACK ((uintptr_t)4)  /* a record, not a context */
 #define SLOT_LINK     ((uintptr_t)8)  /* no slot: the address of more slots, or the end */

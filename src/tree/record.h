@@ -5,7 +5,7 @@
  *                   └─stop──► IDLE
  *
  * What decides between stop and the canceller is the slot, not this word: stop
- * takes the record out of it, a claim tags it LOOKED; one compare-and-swap wins.
+ * takes the record out of it, a claim tags it CLAIMED; one compare-and-swap wins.
  * The word tells everybody else what became of it. Its low bits are the phase,
  * RECORD_AWAITED says that a join sleeps on it.
  *
@@ -180,9 +180,9 @@ static inline bool record_claim(atomic_word *slot, const struct canopy_callback 
                                 struct pass *pass)
 {
     uintptr_t word = word_load_relaxed(slot);
-    while (slot_is_callback(word) && !(word & SLOT_LOOKED) &&
+    while (slot_is_callback(word) && !(word & SLOT_CLAIMED) &&
            (!only || slot_record(word) == only)) {
-        if (!word_cas_acq_rel(slot, &word, word | SLOT_LOOKED)) /* R9 */
+        if (!word_cas_acq_rel(slot, &word, word | SLOT_CLAIMED)) /* R9 */
             continue;
         struct canopy_callback *record = slot_record(word);
         record->canopy_next = NULL;
