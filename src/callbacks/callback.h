@@ -4,7 +4,7 @@
 #ifndef CANOPY_CALLBACK_H
 #define CANOPY_CALLBACK_H
 
-#include "tree/ctx.h"
+#include "tree/birth.h"
 #include "tree/record.h"
 
 /*

@@ -4,7 +4,7 @@
 #ifndef CANOPY_MERGE_H
 #define CANOPY_MERGE_H
 
-#include "tree/ctx.h"
+#include "tree/birth.h"
 
 /* ------------------------------------------------------------------ the way up */
 

@@ -2,7 +2,7 @@
  * value.c - layers that bind a key to a value. Key and value are fixed before anybody
  * has the layer in hand, so look-ups are plain loads up the tree.
  */
-#include "tree/ctx.h"
+#include "tree/birth.h"
 
 #include <errno.h>
 
