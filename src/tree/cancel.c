@@ -388,7 +388,6 @@ static struct canopy_ctx *walk(struct canopy_ctx *top, struct pass *pass)
             at = position_of(from);
             at.slot++;
             ctx = ctx_parent(from);
-            __builtin_prefetch(ctx_parent(ctx), 1);
             word = word_below(ctx);
             continue;
         }
@@ -397,10 +396,6 @@ static struct canopy_ctx *walk(struct canopy_ctx *top, struct pass *pass)
         at.slot++;
         if (!child)
             continue;
-        /* What comes below is fetched while this one is marked. */
-        uintptr_t below = word_load_relaxed(&child->slot0);
-        if (unlikely(below != 0))
-            __builtin_prefetch(slot_ctx(below), 1);
         child = meet(child, word, pass, &detours);
         if (likely(!child))
             continue;
