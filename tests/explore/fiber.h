@@ -185,6 +185,7 @@ void memory_check(unsigned access, const void *address);
 bool memory_is_ours(const void *address);
 bool memory_is_taken(const void *object);
 void memory_dead(const void *memory, size_t bytes); /* from now on only the reclaimer's */
+void memory_gone(const void *memory, size_t bytes); /* the same, also for who is lenient */
 unsigned memory_live_contexts(void);
 
 /* sharing.c */

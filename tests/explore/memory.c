@@ -20,6 +20,7 @@ enum line_state {
     LINE_CONTEXT, /* the same, a context */
     LINE_GIVEN,   /* an object in a pool */
     LINE_DEAD,    /* retired, and every read section that could reach it has ended */
+    LINE_GONE,    /* the same of memory that goes back to the allocator */
     LINE_RELEASED /* given back to the allocator */
 };
 
@@ -163,6 +164,12 @@ void memory_dead(const void *memory, size_t bytes)
     lines_set(memory, bytes, LINE_DEAD);
 }
 
+void memory_gone(const void *memory, size_t bytes)
+{
+    place_freed(memory, bytes);
+    lines_set(memory, bytes, LINE_GONE);
+}
+
 unsigned memory_live_contexts(void)
 {
     return arena->live_contexts;
@@ -187,6 +194,10 @@ void memory_check(unsigned access, const void *address)
         if ((access & ACCESS_LENIENT) || explorer->current == explorer->reclaimer)
             return;
         explore_fail("touch of %p after its grace period", address);
+    case LINE_GONE:
+        if (explorer->current == explorer->reclaimer)
+            return;
+        explore_fail("touch of %p, memory whose grace period is over", address);
     case LINE_OURS:
     case LINE_RELEASED:
         explore_fail("touch of %p, memory that was given back", address);

@@ -12,6 +12,9 @@
 
 #define RETIRED 1024
 
+/* What is one step: its own accesses are not to be taken apart. */
+#define ONE_STEP __attribute__((no_sanitize_thread))
+
 static struct {
     struct retire_queue *queue;
     struct handoff_node *node;
@@ -35,11 +38,11 @@ static uint32_t open_sections(void)
 }
 
 /* A retired node lies in an object, or in the header of a slab that goes as a whole. */
-static void grace_is_over(struct handoff_node *node)
+ONE_STEP static void grace_is_over(struct handoff_node *node)
 {
     struct slab *slab = slab_of(node);
     if ((uintptr_t)node - (uintptr_t)slab < SLAB_HEADER_BYTES) {
-        memory_dead(slab, SLAB_BYTES - CACHE_LINE);
+        memory_gone(slab, SLAB_BYTES - CACHE_LINE);
         return;
     }
     size_t bytes = explore_class_bytes(slab->class);
@@ -69,8 +72,18 @@ void rcu_read_end(void)
         explorer->fibers[i].sections &= ~self;
 }
 
+/* What is on top of the queue's stack, to which the next one is linked. */
+static struct handoff_node *retired_last(const struct retire_queue *queue)
+{
+    for (uint64_t i = retired_count; i > reclaimed_count; i--)
+        if (retired[i - 1].queue == queue)
+            return retired[i - 1].node;
+    return NULL;
+}
+
 void rcu_retire(struct retire_queue *queue, struct handoff_node *node)
 {
+    handoff_link(node, retired_last(queue));
     rcu_point(ACCESS_WRITE);
     stores_drain();
     if (retired_count == RETIRED)
@@ -197,9 +210,6 @@ bool region_trim(void)
 }
 
 /* ------------------------------------------------------------------------- hand-over */
-
-/* Each is one step: its own accesses are not to be taken apart. */
-#define ONE_STEP __attribute__((no_sanitize_thread))
 
 ONE_STEP void handoff_push_raw(struct handoff *to, struct handoff_node *node)
 {
