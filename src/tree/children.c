@@ -811,7 +811,7 @@ void children_free(struct canopy_ctx *parent)
 {
     uintptr_t link = word_load_acquire(&parent->link); /* S0 */
     struct stripe *stripe = NULL;
-    if (link & SLOT_HOT) {
+    if (slot_is_in_block(link_target(link))) { /* HOT is gone: K8 */
         stripe = link_block(link)->stripe;
         u64_fetch_add_seq_cst(&stripe_epoch, 1); /* B8 */
         u64_fetch_add_seq_cst(&leave_epoch, 1);  /* B8: second, never ahead of the other one */

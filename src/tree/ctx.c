@@ -182,6 +182,8 @@ static void leave(struct handoff_node **dead)
     struct canopy_ctx *ctx = node_ctx(*dead);
     *dead = handoff_next(*dead);
     if (ctx_kind(ctx) != KIND_MERGED) {
+        uintptr_t link = word_load_relaxed(&ctx->link);
+        word_store_relaxed(&ctx->link, link & ~SLOT_HOT); /* K8: pairs with K1 */
         detach(ctx, dead);
     } else {
         limit_give(ctx_domain(ctx), 1);

@@ -30,17 +30,23 @@
  * slabs that say that there may be some (has_hot). A line may be free by the time, so it is looked
  * at by its words alone, until it is tagged LOOKED in its slot and still there:
  *
- *   K1 load slot, then refs: neither handles nor counts: it is dying. Then link, and slot
- *      again: so the context was in that slot at some moment of this read section, and
- *      the slot's memory stays for the rest of it
+ *   K1 load link: hot. Then slot: the context is in it, or was within this read section, or
+ *      another life of the line was; so the slot's memory stays for the rest of the section
  *   K2 tag: compare-and-swap from this very address
  *   K3 after a fence: the tag is still there, and nobody is leaving the slot by plain
  *      stores (L1 to L4): what the context has stays for the rest of the section
+ *
+ *   K8 link: no longer hot, by who has died, before it lets go of the slot (ctx.c)
  *
  *   K4 has_hot = 1, by who gives a context its first stripe, after the link
  *   K5 has_hot = 0, before the look; a slab in which one is left says so again
  *
  * Ordering pairs:
+ *   K8/K1  K8 comes before the release that empties the slot, and with it before any grace
+ *         period that the slot's memory goes through: a section that still sees hot is one that
+ *         such a grace period waits for. K1 is an acquire, with S3 of the first stripe, so
+ *         that the slot is that life's or a later one's. Without it the scavenger reads a slot
+ *         whose memory has gone back to the system.
  *   K1,K2/S9  as the clock's tag (deadline.c): the tag fails once the context has left the
  *         slot. Without it the context's blocks are looked at after they have gone.
  *   K3/L1  the fence between K2 and K3 is heavy: either K3 sees that the slot is being left,
@@ -51,7 +57,8 @@
  *   K6/K7  a heap's list of stripes of background and todo is published by a release.
  *         Without it the scavenger reads a stripe that is not written yet.
  *
- * A root stays while its domain is held. A merged context's slot is its INPUT 0's.
+ * A root stays while its domain is held. A merged context's slot is its INPUT 0's, which is
+ * given back after it.
  *
  * Progress: nobody waits for anybody here; who frees a parent waits for its stripes' owners
  * (B6), some instructions.
@@ -263,16 +270,14 @@ static enum trimmed stripes_trim(struct stripe *stripe)
 
 static bool is_hot(const struct canopy_ctx *ctx)
 {
-    return word_load_seq_cst(&ctx->link) & SLOT_HOT; /* K1, K3 */
+    return word_load_acquire(&ctx->link) & SLOT_HOT; /* K1, K3; S0 */
 }
 
-/* K1 and K2. */
+/* K1, of what was found hot, and K2. */
 static bool tag(struct canopy_ctx *ctx)
 {
-    uintptr_t where = word_load_seq_cst(&ctx->slot); /* K1 */
-    atomic_word *slot = (atomic_word *)(where & ~SLOT_STRIPED);
-    if (!slot || !(u64_load_seq_cst(&ctx->refs) & ~REFS_FLAGS) || !is_hot(ctx) ||
-        word_load_seq_cst(&ctx->slot) != where) /* K1 */
+    atomic_word *slot = ctx_slot(ctx); /* K1 */
+    if (!slot)
         return false;
     uintptr_t word = word_load_acquire(slot); /* S9 */
     do {

@@ -3,6 +3,7 @@
  * see trim.c, and B1 to B8 in children.c. Promises 2, 7, 10 to 12.
  */
 #include "busy.h"
+#include "memory/rcu.h"
 #include "memory/scavenge.h"
 
 /* What the reclaimer's thread does when it was asked; see rcu.h. */
@@ -327,5 +328,84 @@ SCENARIO(trim_beside_who_goes_past_what_was_trimmed)
     before(empties_the_second_block_and_most_of_the_third);
     beside(lets_go_of_what_was_in_the_second, tidies, NULL);
     cancels_top();
+    end_parents();
+}
+
+/*
+ * A hot parent whose own parent's memory goes, that of a thread which has ended, while the
+ * first one is dead but not yet given back: it still names the slot that it had.
+ */
+static canopy_ctx *hot;
+
+static void *makes_top(void *arg)
+{
+    top = canopy_with_cancel(scenario_base());
+    return arg;
+}
+
+static void make_hot_parent_in_anothers_memory(void)
+{
+    pthread_t thread;
+    other = canopy_with_cancel(scenario_base());
+    CHECK(explore_thread_create(&thread, NULL, makes_top, NULL) == 0);
+    CHECK(explore_thread_join(thread, true) == 0);
+    tidies(); /* nothing else is left in that memory */
+    hot = canopy_with_cancel(top);
+    for (unsigned i = 0; i <= FULL; i++)
+        canopy_release(canopy_with_cancel(hot));
+}
+
+static void releases_made(void)
+{
+    canopy_release(made);
+    made = NULL;
+}
+
+static void releases_top_and_tidies(void)
+{
+    releases_top();
+    tidies();
+    tidies();
+}
+
+/* It dies together with another: dead, each is linked to the next. */
+SCENARIO(trim_beside_the_end_of_two_that_were_merged)
+{
+    make_hot_parent_in_anothers_memory();
+    made = canopy_with_any((const canopy_ctx *[]){other, hot}, 2);
+    canopy_release(other);
+    canopy_release(hot);
+    beside_to_the_end(releases_made, releases_top_and_tidies, NULL);
+    other = NULL;
+    end_parents();
+}
+
+static canopy_ctx *gate;
+
+static void releases_hot(void)
+{
+    canopy_release(hot);
+    canopy_cancel(gate);
+}
+
+static void releases_top_and_made_and_tidies(void)
+{
+    releases_top();
+    rcu_flush(CANOPY_NEVER);
+    tidies();
+    releases_made();
+    canopy_wait(gate, CANOPY_NEVER);
+    tidies();
+}
+
+/* It was looked at, so it is retired: behind another, to which it is linked. */
+SCENARIO(trim_beside_one_that_is_retired_behind_another)
+{
+    make_hot_parent_in_anothers_memory();
+    gate = canopy_with_cancel(scenario_base());
+    made = canopy_with_cancel(other);
+    CHECK(canopy_cancel(top) && canopy_cancel(other));
+    beside_to_the_end(releases_hot, releases_top_and_made_and_tidies, NULL);
+    canopy_release(gate);
     end_parents();
 }
