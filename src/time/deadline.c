@@ -45,8 +45,10 @@
  * the records that a turn has claimed are sorted by them before they are told (due.h).
  *
  * A value layer has its key there, in the form of a deadline that has fired, and SWEPT in its
- * state: fired, done and all below it, so the clock passes it by. It is nobody's to look at
- * otherwise, as deadlines are looked for on the way up, where value layers have none.
+ * state: fired, done and all below it, so the clock passes it by. It comes and goes as a
+ * deadline does, within the time in the slot: the line's next life may be what the state is of,
+ * which sends the clock to the slot after all. It is nobody's to look at otherwise, as
+ * deadlines are looked for on the way up, where value layers have none.
  *
  * Who fires. A deadline word is >= 0 while armed, and its complement (< 0) once it
  * has fired, so that canopy_deadline can still tell it. Firing is D5: a

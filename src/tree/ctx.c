@@ -324,12 +324,14 @@ bool release_sole(struct canopy_ctx *ctx)
         return false;
     if (unlikely(pool_is_full(heap, CLASS_CTX)) || unlikely(pool_is_full(heap, CLASS_LINE)))
         make_room(heap);
-    if (ctx_kind(ctx) != KIND_VALUE)
-        ctx_disarm(ctx);
+    int64_t word = i64_load_relaxed(&ctx->deadline);
+    ctx_disarm(ctx);
     uint64_t epoch = 0;
-    if (unlikely(!leave_slot(ctx, heap, &epoch)))
+    if (unlikely(!leave_slot(ctx, heap, &epoch))) {
+        if (ctx_kind(ctx) == KIND_VALUE)
+            i64_store_relaxed(&ctx->deadline, word); /* the key, for who ends it in another way */
         return false;
-    ctx_disarm(ctx); /* a value layer's key, which was asked for until here */
+    }
     if (unlikely(ctx->parent & PARENT_LIMITED))
         limit_give(heap->domain, 1);
     word_store_relaxed(&ctx->aux, 0);

@@ -17,7 +17,7 @@ canopy_ctx *canopy_with_value(const canopy_ctx *parent, const canopy_key *key, v
         return NULL;
     /* Whoever else sees the layer meanwhile walks through it, and looks at neither. */
     word_store_relaxed(&ctx->aux, (uintptr_t)value);
-    i64_store_relaxed(&ctx->deadline, key_word(key));
+    i64_store_release(&ctx->deadline, key_word(key)); /* as D1: after the slot was taken */
     return ctx;
 }
 
