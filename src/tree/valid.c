@@ -84,11 +84,23 @@ static void take_free(const struct heap *heap, uint64_t used[CLASS_COUNT])
     }
 }
 
+/* The root's, with the blocks that are set aside; a dead parent's went with it. */
+static void take_stripe(const struct stripe *stripe, const struct canopy_ctx *root,
+                        uint64_t used[CLASS_COUNT])
+{
+    used[CLASS_LINE]--;
+    if (stripe->parent != root)
+        return;
+    for (const struct block *block = stripe_aside(stripe); block; block = block->next)
+        used[CLASS_BLOCK]--;
+}
+
 /* Stripes: those in the heap's table, and of those whose parents are gone the others. */
 static void take_stripes(const struct heap *heap, uint64_t used[CLASS_COUNT])
 {
     for (uint32_t i = 0; heap->stripes && i <= heap->stripes->mask; i++)
-        used[CLASS_LINE] -= heap->stripes->entries[i].value != NULL;
+        if (heap->stripes->entries[i].value)
+            take_stripe(heap->stripes->entries[i].value, heap->domain->root, used);
     const struct handoff_node *node = handoff_first(&heap->gone_stripes);
     for (; node; node = handoff_next(node)) {
         const struct stripe *stripe =
