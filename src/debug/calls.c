@@ -2,6 +2,7 @@
  * calls.c - the public functions of a debug build that make, own, observe and await
  * contexts: each looks at what it is given and hands it on.
  */
+#include <canopy/wire.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -356,4 +357,21 @@ int canopy_wait_idle(const canopy_ctx *ctx, int64_t until_ns)
         return -EDEADLK;
     }
     return core_wait_idle(core, until_ns);
+}
+
+/* ------------------------------------------------------------------ to other machines */
+
+CORE(wire_answered);
+CORE(wire_status);
+
+canopy_wire_end canopy_wire_status(const canopy_ctx *ctx)
+{
+    const canopy_ctx *core = shadow_observed(ctx, HERE);
+    return core ? core_wire_status(core) : (canopy_wire_end){1, 499};
+}
+
+int canopy_wire_answered(const canopy_ctx *call, int grpc_status, int64_t now_ns)
+{
+    const canopy_ctx *core = shadow_observed(call, HERE);
+    return core ? core_wire_answered(core, grpc_status, now_ns) : grpc_status;
 }

@@ -3,6 +3,7 @@
  */
 #include "counted.h"
 
+#include <canopy/wire.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <unistd.h>
@@ -612,6 +613,29 @@ static void work_expire(struct scene *scene, struct part *part)
     canopy_root_advance(scene->top, scene->now_ns, NULL);
 }
 
+/* ---------------------------------------------------------- to other machines */
+
+static void work_timeout_parse(struct scene *scene, struct part *part)
+{
+    (void)scene;
+    REPEAT
+    {
+        if (canopy_grpc_timeout_parse("29999950u", 9, &part->now_ns) != 0)
+            must(NULL);
+    }
+}
+
+static void work_timeout_format(struct scene *scene, struct part *part)
+{
+    (void)scene;
+    (void)part;
+    REPEAT
+    {
+        char out[CANOPY_TIMEOUT_BYTES];
+        keep((uintptr_t)canopy_grpc_timeout_format(TIMEOUT_NS, out));
+    }
+}
+
 /* ------------------------------------------------------------------- planted */
 
 /*
@@ -700,6 +724,10 @@ const struct counted_case counted_cases[] = {
      .work = work_arm, .leave = leave_ctx},
     {.name = "expire", .parent = UNDER_HOST_ROOT, .operations = CROWD, .before = before_expire,
      .work = work_expire, .after = after_crowd},
+    {.name = "wire_timeout_parse", .parent = UNDER_BACKGROUND, .operations = BATCH,
+     .work = work_timeout_parse},
+    {.name = "wire_timeout_format", .parent = UNDER_BACKGROUND, .operations = BATCH,
+     .work = work_timeout_format},
     {.name = "planted", .parent = UNDER_SHARED, .operations = 1, .work = work_planted},
     {.name = NULL},
 };

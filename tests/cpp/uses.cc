@@ -3,6 +3,7 @@
  * warning under the strictest of flags, by any compiler and standard.
  */
 #include <canopy/canopy.hpp>
+#include <canopy/wire.hpp>
 
 #include <array>
 #include <cerrno>
@@ -198,6 +199,18 @@ int run(canopy::context_ref parent)
     return observe(group.ctx()) + group.wait() + call_back(parent, loop) + loop.close();
 }
 
+int wire(canopy::context_ref ctx)
+{
+    char room[8];
+    const auto left = canopy::parse_grpc_timeout("1S"), in_ms = canopy::parse_ms_timeout("9");
+    const canopy::timeout_text text = canopy::format_grpc_timeout(*left + *in_ms);
+    if (!text || canopy::format_ms_timeout(second).error() || text.view().empty())
+        return canopy::wire_answered(ctx, 1, canopy::moment::now());
+    if (ctx.cause_of() == canopy::wire_cause(14))
+        return canopy::grpc_message_encode(ctx.cause_of()->text, room, sizeof room);
+    return canopy::wire_status(ctx).grpc_status + canopy::wire_status(ctx).http_status;
+}
+
 #if defined(__cpp_lib_jthread)
 bool stop(canopy::context_ref parent, std::stop_token token)
 {
@@ -255,5 +268,5 @@ int main()
     canopy::context ctx = canopy::with_cancel(canopy::background());
     return compare(ctx, canopy::moment::now(), canopy::never, 1min) + many(ctx) + token(ctx) +
            root(canopy::moment::now()) + derive(canopy::background()) + run(canopy::background()) +
-           canopy::with_cancel(canopy::background()).err();
+           wire(ctx) + canopy::with_cancel(canopy::background()).err();
 }

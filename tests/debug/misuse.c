@@ -4,6 +4,7 @@
  */
 #include "told.h"
 
+#include <canopy/wire.h>
 #include <stdlib.h>
 
 /* Nulls are handed to what must not get any. */
@@ -75,6 +76,8 @@ CALL(lookup, false, assert_false(canopy_lookup(ctx, &key, NULL)))
 CALL(done_fd, false, assert_int_equal(canopy_done_fd(ctx), -EINVAL))
 CALL(wait, false, assert_true(canopy_wait(ctx, CANOPY_NEVER)))
 CALL(sleep, false, assert_int_equal(canopy_sleep(ctx, SECONDS(1)), -ECANCELED))
+CALL(wire_status, false, assert_int_equal(canopy_wire_status(ctx).grpc_status, 1))
+CALL(wire_answered, false, assert_int_equal(canopy_wire_answered(ctx, 1, 1), 1))
 
 static const struct call *const calls[] = {
     &with_cancel_call,
@@ -107,6 +110,8 @@ static const struct call *const calls[] = {
     &done_fd_call,
     &wait_call,
     &sleep_call,
+    &wire_status_call,
+    &wire_answered_call,
 };
 #define CALLS (sizeof calls / sizeof calls[0])
 

@@ -1,0 +1,117 @@
+/*
+ * wire.hpp - what crosses to another machine, in C++: how long is left, and what the end
+ * of a context is called there. What each means is in wire.h; the conventions are in
+ * canopy.hpp, which does not include this page. The same calls as in C. Since 1.1.
+ */
+#ifndef CANOPY_WIRE_HPP
+#define CANOPY_WIRE_HPP
+
+#include <canopy/context.hpp>
+#include <canopy/time.hpp>
+#include <canopy/wire.h>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace canopy
+{
+
+/* --------------------------------------------------------------- time-outs */
+
+/* A time-out as it stands in a header; or why there is none. */
+class timeout_text
+{
+  public:
+    /* 0; -ETIMEDOUT: time is up; -ENOENT: there is no limit, and no header to send. */
+    constexpr int error() const noexcept
+    {
+        return result_ < 0 ? result_ : 0;
+    }
+    constexpr explicit operator bool() const noexcept
+    {
+        return result_ >= 0;
+    }
+
+    /* The bytes, which are the object's; empty where there are none. */
+    constexpr std::string_view view() const noexcept
+    {
+        return {text_, result_ < 0 ? 0 : static_cast<std::size_t>(result_)};
+    }
+
+  private:
+    friend timeout_text format_grpc_timeout(timespan left) noexcept;
+    friend timeout_text format_ms_timeout(timespan left) noexcept;
+
+    char text_[CANOPY_TIMEOUT_BYTES] = {};
+    int result_ = 0;
+};
+
+/* canopy_grpc_timeout_parse; nothing where that is malformed, max() where it is never. */
+[[nodiscard]] inline std::optional<std::chrono::nanoseconds>
+parse_grpc_timeout(std::string_view value) noexcept
+{
+    std::int64_t ns = 0;
+    if (canopy_grpc_timeout_parse(value.data(), value.size(), &ns) != 0)
+        return std::nullopt;
+    return std::chrono::nanoseconds{ns};
+}
+
+/* canopy_grpc_timeout_format. */
+[[nodiscard]] inline timeout_text format_grpc_timeout(timespan left) noexcept
+{
+    timeout_text text;
+    text.result_ = canopy_grpc_timeout_format(left.ns(), text.text_);
+    return text;
+}
+
+/* canopy_ms_timeout_parse; nothing where that is malformed. */
+[[nodiscard]] inline std::optional<std::chrono::nanoseconds>
+parse_ms_timeout(std::string_view value) noexcept
+{
+    std::int64_t ns = 0;
+    if (canopy_ms_timeout_parse(value.data(), value.size(), &ns) != 0)
+        return std::nullopt;
+    return std::chrono::nanoseconds{ns};
+}
+
+/* canopy_ms_timeout_format. */
+[[nodiscard]] inline timeout_text format_ms_timeout(timespan left) noexcept
+{
+    timeout_text text;
+    text.result_ = canopy_ms_timeout_format(left.ns(), text.text_);
+    return text;
+}
+
+/* ----------------------------------------------------------------- the end */
+
+/* canopy_wire_status: what the end of `ctx` is called by gRPC and by HTTP. */
+[[nodiscard]] inline canopy_wire_end wire_status(context_ref ctx) noexcept
+{
+    return canopy_wire_status(ctx.get());
+}
+
+/* canopy_wire_cause: what to cancel with where this status came; NULL for 0. */
+[[nodiscard]] inline const canopy_cause *wire_cause(int grpc_status) noexcept
+{
+    return canopy_wire_cause(grpc_status);
+}
+
+/* canopy_wire_answered: the status to report where this one came as the answer to `call`. */
+[[nodiscard]] inline int wire_answered(context_ref call, int grpc_status, moment now) noexcept
+{
+    return canopy_wire_answered(call.get(), grpc_status, now.ns());
+}
+
+/* canopy_grpc_message_encode. */
+[[nodiscard]] inline int grpc_message_encode(std::string_view text, char *out,
+                                             std::size_t room) noexcept
+{
+    return canopy_grpc_message_encode(text.data(), text.size(), out, room);
+}
+
+} // namespace canopy
+
+#endif

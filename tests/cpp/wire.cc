@@ -1,0 +1,48 @@
+/*
+ * wire.cc - what crosses to another machine, in C++: the types of the standard library on
+ * both sides of the calls of wire.h, whose own tests are in tests/unit.
+ */
+#include <canopy/canopy.hpp>
+#include <canopy/wire.hpp>
+
+#include <string>
+
+#include "../unit/harness.h"
+
+namespace
+{
+
+using namespace std::chrono_literals;
+
+} // namespace
+
+TEST(cpp_wire_timeouts_are_durations)
+{
+    assert_true(canopy::parse_grpc_timeout("1S") == 1s);
+    assert_true(canopy::parse_grpc_timeout("2562048H") == std::chrono::nanoseconds::max());
+    assert_false(canopy::parse_grpc_timeout("1s").has_value());
+    assert_false(canopy::parse_grpc_timeout({}).has_value());
+    assert_true(canopy::parse_ms_timeout("250") == 250ms);
+    assert_false(canopy::parse_ms_timeout("250ms").has_value());
+    assert_true(canopy::format_grpc_timeout(680ms).view() == "680000u");
+    assert_true(canopy::format_ms_timeout(1999us).view() == "1");
+    assert_true(bool{canopy::format_ms_timeout(1s)});
+    assert_int_equal(canopy::format_grpc_timeout(0s).error(), -ETIMEDOUT);
+    assert_int_equal(canopy::format_ms_timeout(std::chrono::hours::max()).error(), -ENOENT);
+    assert_true(canopy::format_ms_timeout(0s).view().empty());
+}
+
+TEST(cpp_wire_an_end_is_a_status)
+{
+    canopy::context call = canopy::with_timeout(canopy::background(), 0s);
+    assert_int_equal(canopy::wire_status(call).grpc_status, 4);
+    assert_int_equal(canopy::wire_status(call).http_status, 504);
+    canopy::context other = canopy::with_cancel(canopy::background());
+    assert_int_equal(canopy::wire_answered(call, 1, canopy::moment::now()), 4);
+    assert_int_equal(canopy::wire_answered(other, 1, canopy::moment::now()), 1);
+    assert_true(other.cancel(canopy::wire_cause(16)));
+    assert_int_equal(canopy::wire_status(other).http_status, 401);
+    char text[16];
+    const int bytes = canopy::grpc_message_encode("50 %", text, sizeof text);
+    assert_true(std::string_view(text, static_cast<std::size_t>(bytes)) == "50 %25");
+}
