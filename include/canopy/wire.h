@@ -1,6 +1,6 @@
 /*
- * wire.h - what a request takes along to another machine, and brings: how long is left;
- * and what the end of a context is called there.
+ * wire.h - what a request takes along to another machine, and brings: how long is left,
+ * the trace that it is part of; and what the end of a context is called there.
  *
  * Time crosses as what is left, never as a point in time: clocks differ. Parsers are total
  * (any bytes, any length), strict and linear; they, the formatters and the status functions
@@ -49,6 +49,54 @@ CANOPY_API CANOPY_MUST_USE int canopy_ms_timeout_parse(const char *value, size_t
  */
 CANOPY_API CANOPY_MUST_USE int canopy_ms_timeout_format(int64_t timeout_ns,
                                                         char out[CANOPY_TIMEOUT_BYTES]);
+
+/* ------------------------------------------------------------------- trace */
+
+/* Flags of a trace: that it is recorded; that its id is random. */
+#define CANOPY_TRACE_SAMPLED UINT8_C(1)
+#define CANOPY_TRACE_RANDOM  UINT8_C(2)
+
+/* The W3C's traceparent. Neither id is all zero; of the flags only the two above are kept. */
+typedef struct canopy_traceparent {
+    uint8_t trace_id[16]; /* of the whole trace */
+    uint8_t span_id[8];   /* of who sent it */
+    uint8_t flags;        /* CANOPY_TRACE_* */
+} canopy_traceparent;
+
+/* What canopy_traceparent_format writes. */
+#define CANOPY_TRACEPARENT_BYTES 55
+
+/*
+ * Reads a traceparent: version 00 exactly, later ones (not ff) by their first 55 bytes, if
+ * nothing or a '-' is behind them. 0, or -EINVAL, and `*trace` is untouched: begin a new
+ * trace, and forget the tracestate.
+ */
+CANOPY_API CANOPY_MUST_USE int canopy_traceparent_parse(const char *value, size_t bytes,
+                                                        canopy_traceparent *trace);
+
+/* Writes it as version 00, always 55 bytes without a NUL. Read again it is the same trace. */
+CANOPY_API CANOPY_NONNULL void canopy_traceparent_format(const canopy_traceparent *trace,
+                                                         char out[CANOPY_TRACEPARENT_BYTES]);
+
+/*
+ * The next span of the trace `from`, or, where that is NULL, the first of a new one with
+ * `flags` and CANOPY_TRACE_RANDOM. `random` has the 8 bytes of the span's id and, without
+ * `from`, the 16 of the trace's behind them; NULL: canopy_random's. `next` may be `from`.
+ * 0, -EINVAL (an id is all zero), or what canopy_random says; then `*next` is untouched.
+ */
+CANOPY_API CANOPY_MUST_USE int canopy_traceparent_next(const canopy_traceparent *from,
+                                                       uint8_t flags, const uint8_t *random,
+                                                       canopy_traceparent *next);
+
+/* The most that canopy_random gives at once, and what it takes from the kernel. */
+#define CANOPY_RANDOM_BYTES 256
+
+/*
+ * Random bytes for ids, by getrandom, a batch at a time for each thread. Each is given out
+ * once, also on both sides of a fork (not of _Fork or clone, which run no handlers). Not
+ * for signal handlers. 0, -EINVAL (NULL, too many), or getrandom's error.
+ */
+CANOPY_API CANOPY_MUST_USE int canopy_random(void *out, size_t bytes);
 
 /* ----------------------------------------------------------------- the end */
 

@@ -1,7 +1,8 @@
 /*
- * wire.hpp - what crosses to another machine, in C++: how long is left, and what the end
- * of a context is called there. What each means is in wire.h; the conventions are in
- * canopy.hpp, which does not include this page. The same calls as in C. Since 1.1.
+ * wire.hpp - what crosses to another machine, in C++: how long is left, the
+ * trace; and what the end of a context is called there. What each means is in wire.h; the
+ * conventions are in canopy.hpp, which does not include this page. The same calls as in C.
+ * Since 1.1.
  */
 #ifndef CANOPY_WIRE_HPP
 #define CANOPY_WIRE_HPP
@@ -10,6 +11,7 @@
 #include <canopy/time.hpp>
 #include <canopy/wire.h>
 
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -84,6 +86,55 @@ parse_ms_timeout(std::string_view value) noexcept
     text.result_ = canopy_ms_timeout_format(left.ns(), text.text_);
     return text;
 }
+
+/* ------------------------------------------------------------------- trace */
+
+/* canopy_traceparent: one that is not made by parse or next has ids of zero. */
+struct traceparent : canopy_traceparent {
+    /* With ids of zero. */
+    constexpr traceparent() noexcept : canopy_traceparent{}
+    {
+    }
+    /* From C. */
+    constexpr traceparent(const canopy_traceparent &trace) noexcept : canopy_traceparent{trace}
+    {
+    }
+
+    /* canopy_traceparent_parse; nothing where that is malformed. */
+    [[nodiscard]] static std::optional<traceparent> parse(std::string_view value) noexcept
+    {
+        traceparent trace;
+        if (canopy_traceparent_parse(value.data(), value.size(), &trace) != 0)
+            return std::nullopt;
+        return trace;
+    }
+
+    /* canopy_traceparent_next without a trace: the first span of a new one. */
+    [[nodiscard]] static std::optional<traceparent> begin(std::uint8_t with_flags) noexcept
+    {
+        traceparent trace;
+        if (canopy_traceparent_next(nullptr, with_flags, nullptr, &trace) != 0)
+            return std::nullopt;
+        return trace;
+    }
+
+    /* canopy_traceparent_next of this one. */
+    [[nodiscard]] std::optional<traceparent> next() const noexcept
+    {
+        traceparent trace;
+        if (canopy_traceparent_next(this, 0, nullptr, &trace) != 0)
+            return std::nullopt;
+        return trace;
+    }
+
+    /* canopy_traceparent_format. */
+    [[nodiscard]] std::array<char, CANOPY_TRACEPARENT_BYTES> text() const noexcept
+    {
+        std::array<char, CANOPY_TRACEPARENT_BYTES> out{};
+        canopy_traceparent_format(this, out.data());
+        return out;
+    }
+};
 
 /* ----------------------------------------------------------------- the end */
 

@@ -84,16 +84,6 @@ static inline int digits_write(uint64_t number, char *out)
     return digits;
 }
 
-/* 0 to 15, or -1. Upper case is refused unless `any_case`. */
-static inline int hex_read(char c, bool any_case)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return any_case && c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /*
  * Percent-encoding of all that is not in `plain`. The bytes needed, or -E2BIG where an int
  * does not hold that; at most `room` are written, of an escape all or nothing. percent.c.

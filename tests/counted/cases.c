@@ -636,6 +636,19 @@ static void work_timeout_format(struct scene *scene, struct part *part)
     }
 }
 
+static void work_trace_parse(struct scene *scene, struct part *part)
+{
+    (void)scene;
+    (void)part;
+    REPEAT
+    {
+        canopy_traceparent trace;
+        if (canopy_traceparent_parse("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+                                     CANOPY_TRACEPARENT_BYTES, &trace) != 0)
+            must(NULL);
+    }
+}
+
 /* ------------------------------------------------------------------- planted */
 
 /*
@@ -728,6 +741,8 @@ const struct counted_case counted_cases[] = {
      .work = work_timeout_parse},
     {.name = "wire_timeout_format", .parent = UNDER_BACKGROUND, .operations = BATCH,
      .work = work_timeout_format},
+    {.name = "wire_trace_parse", .parent = UNDER_BACKGROUND, .operations = BATCH,
+     .work = work_trace_parse},
     {.name = "planted", .parent = UNDER_SHARED, .operations = 1, .work = work_planted},
     {.name = NULL},
 };

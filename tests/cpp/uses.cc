@@ -206,6 +206,9 @@ int wire(canopy::context_ref ctx)
     const canopy::timeout_text text = canopy::format_grpc_timeout(*left + *in_ms);
     if (!text || canopy::format_ms_timeout(second).error() || text.view().empty())
         return canopy::wire_answered(ctx, 1, canopy::moment::now());
+    const auto trace = canopy::traceparent::parse("00");
+    if (trace && trace->next() && canopy::traceparent::begin(CANOPY_TRACE_SAMPLED))
+        return trace->text().front() + canopy::traceparent{}.flags;
     if (ctx.cause_of() == canopy::wire_cause(14))
         return canopy::grpc_message_encode(ctx.cause_of()->text, room, sizeof room);
     return canopy::wire_status(ctx).grpc_status + canopy::wire_status(ctx).http_status;

@@ -46,3 +46,18 @@ TEST(cpp_wire_an_end_is_a_status)
     const int bytes = canopy::grpc_message_encode("50 %", text, sizeof text);
     assert_true(std::string_view(text, static_cast<std::size_t>(bytes)) == "50 %25");
 }
+
+TEST(cpp_wire_a_trace_goes_on_from_span_to_span)
+{
+    constexpr std::string_view value = "00-12345678901234567890123456789012-1234567890123456-01";
+    const auto trace = canopy::traceparent::parse(value);
+    assert_true(trace.has_value());
+    const auto text = trace->text();
+    assert_true(std::string_view(text.data(), text.size()) == value);
+    const auto next = trace->next();
+    assert_memory_equal(next->trace_id, trace->trace_id, sizeof trace->trace_id);
+    assert_memory_not_equal(next->span_id, trace->span_id, sizeof trace->span_id);
+    assert_int_equal(canopy::traceparent::begin(CANOPY_TRACE_SAMPLED)->flags, 3);
+    assert_false(canopy::traceparent::parse(value.substr(1)).has_value());
+    assert_false(canopy::traceparent{}.next().has_value());
+}
