@@ -1,6 +1,6 @@
 /*
  * wire.h - what a request takes along to another machine, and brings: how long is left,
- * the trace that it is part of; and what the end of a context is called there.
+ * the trace that it is part of, baggage; and what the end of a context is called there.
  *
  * Time crosses as what is left, never as a point in time: clocks differ. Parsers are total
  * (any bytes, any length), strict and linear; they, the formatters and the status functions
@@ -98,6 +98,60 @@ CANOPY_API CANOPY_MUST_USE int canopy_traceparent_next(const canopy_traceparent 
  */
 CANOPY_API CANOPY_MUST_USE int canopy_random(void *out, size_t bytes);
 
+/* ----------------------------------------------------------------- baggage */
+
+/* Of a baggage the most members, and the most bytes with all commas and space. */
+#define CANOPY_BAGGAGE_MEMBERS 64
+#define CANOPY_BAGGAGE_BYTES   8192
+
+/* A member of a baggage as it is on the wire: spans of the header's value. */
+typedef struct canopy_baggage_member {
+    const char *key;         /* a token */
+    const char *value;       /* not decoded; may be empty */
+    const char *properties;  /* behind the first ';', or NULL */
+    size_t key_bytes;        /* at `key` */
+    size_t value_bytes;      /* at `value` */
+    size_t properties_bytes; /* at `properties` */
+} canopy_baggage_member;
+
+/*
+ * Reads the member at `*at` (begin with 0), which moves on; empty ones are passed over. 1;
+ * 0: that was all; -EINVAL: this one is malformed, and `*member` untouched; go on behind
+ * it. All calls together are linear in `bytes`.
+ */
+CANOPY_API CANOPY_MUST_USE int canopy_baggage_next(const char *baggage, size_t bytes, size_t *at,
+                                                   canopy_baggage_member *member);
+
+/*
+ * Decodes a value: the bytes needed, of which at most `room` are written, no character by
+ * half; never more than there were. What is no UTF-8 gives U+FFFD. What is decoded may be
+ * anything, NUL and line ends too. -EILSEQ: a '%' without two digits behind it, or what no
+ * value has; -E2BIG: more than INT_MAX.
+ */
+CANOPY_API CANOPY_MUST_USE int canopy_baggage_decode(const char *value, size_t bytes, char *out,
+                                                     size_t room);
+
+/* Encodes a value likewise, no escape by half. -E2BIG: more than a third of INT_MAX. */
+CANOPY_API CANOPY_MUST_USE int canopy_baggage_encode(const char *value, size_t bytes, char *out,
+                                                     size_t room);
+
+/*
+ * A layer on which the baggage has this member, in the place of all with that key; or,
+ * where `value` is NULL, none of them. The value is encoded here; `properties` are as on
+ * the wire, or NULL. Allocates by malloc, and needs time and memory as the whole baggage
+ * does. A layer as canopy_with_value makes it. NULL with errno: EINVAL (a NULL parent, a key
+ * that is no token, malformed properties), E2BIG (beyond the limits), or that call's.
+ */
+CANOPY_API CANOPY_MUST_USE canopy_ctx *
+canopy_with_baggage(const canopy_ctx *parent, const char *key, size_t key_bytes, const char *value,
+                    size_t value_bytes, const char *properties, size_t properties_bytes);
+
+/*
+ * The baggage of the nearest layer that has one, as on the wire and without malformed
+ * members; valid as long as `ctx` is. NULL and 0 bytes: none. Costs as canopy_value.
+ */
+CANOPY_API CANOPY_NONNULL const char *canopy_baggage_of(const canopy_ctx *ctx, size_t *bytes);
+
 /* ----------------------------------------------------------------- the end */
 
 /*
@@ -140,6 +194,12 @@ CANOPY_API CANOPY_MUST_USE int canopy_grpc_message_encode(const char *text, size
 
 #ifdef __cplusplus
 }
+#endif
+
+/* As debug.h has it for other constructors. */
+#if defined(CANOPY_DEBUG) && !defined(__cplusplus)
+#include <canopy/debug.h>
+#define canopy_with_baggage(...) CANOPY_DEBUG_HERE((canopy_with_baggage)(__VA_ARGS__))
 #endif
 
 #endif

@@ -1,6 +1,6 @@
 /*
  * wire.hpp - what crosses to another machine, in C++: how long is left, the
- * trace; and what the end of a context is called there. What each means is in wire.h; the
+ * trace, baggage; and what the end of a context is called there. What each means is in wire.h; the
  * conventions are in canopy.hpp, which does not include this page. The same calls as in C.
  * Since 1.1.
  */
@@ -135,6 +135,75 @@ struct traceparent : canopy_traceparent {
         return out;
     }
 };
+
+/* ----------------------------------------------------------------- baggage */
+
+/* canopy_baggage_member, as views of the header's value. */
+struct baggage_member {
+    std::string_view key{};        /* a token */
+    std::string_view value{};      /* not decoded */
+    std::string_view properties{}; /* behind the first ';' */
+};
+
+/*
+ * canopy_baggage_next: takes the next member off `baggage`, and what is malformed before it.
+ * Nothing: that was all.
+ */
+[[nodiscard]] inline std::optional<baggage_member> next_member(std::string_view &baggage) noexcept
+{
+    canopy_baggage_member raw{};
+    std::size_t at = 0;
+    int result = -1;
+    while (result < 0)
+        result = canopy_baggage_next(baggage.data(), baggage.size(), &at, &raw);
+    baggage.remove_prefix(at);
+    if (result == 0)
+        return std::nullopt;
+    return baggage_member{{raw.key, raw.key_bytes},
+                          {raw.value, raw.value_bytes},
+                          {raw.properties, raw.properties_bytes}};
+}
+
+/* canopy_baggage_decode. */
+[[nodiscard]] inline int baggage_decode(std::string_view value, char *out,
+                                        std::size_t room) noexcept
+{
+    return canopy_baggage_decode(value.data(), value.size(), out, room);
+}
+
+/* canopy_baggage_encode. */
+[[nodiscard]] inline int baggage_encode(std::string_view value, char *out,
+                                        std::size_t room) noexcept
+{
+    return canopy_baggage_encode(value.data(), value.size(), out, room);
+}
+
+/* canopy_with_baggage: a layer with this member, in the place of all with that key. */
+[[nodiscard]] inline context with_baggage(detail::parent_ref parent, std::string_view key,
+                                          std::string_view value,
+                                          std::string_view properties = {}) noexcept
+{
+    const char *const at = value.data() ? value.data() : "";
+    return context{
+        parent.made(canopy_with_baggage(parent.get(), key.data(), key.size(), at, value.size(),
+                                        properties.data(), properties.size()))};
+}
+
+/* The same without a value: a layer on which there is no member with that key. */
+[[nodiscard]] inline context without_baggage(detail::parent_ref parent,
+                                             std::string_view key) noexcept
+{
+    return context{parent.made(
+        canopy_with_baggage(parent.get(), key.data(), key.size(), nullptr, 0, nullptr, 0))};
+}
+
+/* canopy_baggage_of, which lasts as long as the context; empty where there is none. */
+[[nodiscard]] inline std::string_view baggage_of(context_ref ctx) noexcept
+{
+    std::size_t bytes = 0;
+    const char *const at = canopy_baggage_of(ctx.get(), &bytes);
+    return {at, bytes};
+}
 
 /* ----------------------------------------------------------------- the end */
 

@@ -375,3 +375,24 @@ int canopy_wire_answered(const canopy_ctx *call, int grpc_status, int64_t now_ns
     const canopy_ctx *core = shadow_observed(call, HERE);
     return core ? core_wire_answered(core, grpc_status, now_ns) : grpc_status;
 }
+
+CORE(baggage_of);
+CORE(with_baggage);
+
+canopy_ctx *canopy_with_baggage(const canopy_ctx *parent, const char *key, size_t key_bytes,
+                                const char *value, size_t value_bytes, const char *properties,
+                                size_t properties_bytes)
+{
+    DERIVE(
+        parent, shadow->parent->is_endless,
+        core_with_baggage(core, key, key_bytes, value, value_bytes, properties, properties_bytes));
+}
+
+const char *canopy_baggage_of(const canopy_ctx *ctx, size_t *bytes)
+{
+    const canopy_ctx *core = shadow_observed(ctx, HERE);
+    if (core)
+        return core_baggage_of(core, bytes);
+    *bytes = 0;
+    return NULL;
+}

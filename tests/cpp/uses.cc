@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <ratio>
+#include <string_view>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -209,6 +210,12 @@ int wire(canopy::context_ref ctx)
     const auto trace = canopy::traceparent::parse("00");
     if (trace && trace->next() && canopy::traceparent::begin(CANOPY_TRACE_SAMPLED))
         return trace->text().front() + canopy::traceparent{}.flags;
+    canopy::context set = canopy::with_baggage(ctx, "key", "value");
+    const canopy::context unset = canopy::without_baggage(set, "key");
+    std::string_view list = canopy::baggage_of(set);
+    if (const auto member = canopy::next_member(list); member && member->key == member->properties)
+        return canopy::baggage_decode(member->value, room, sizeof room) +
+               canopy::baggage_encode(canopy::baggage_of(unset), room, sizeof room);
     if (ctx.cause_of() == canopy::wire_cause(14))
         return canopy::grpc_message_encode(ctx.cause_of()->text, room, sizeof room);
     return canopy::wire_status(ctx).grpc_status + canopy::wire_status(ctx).http_status;

@@ -61,3 +61,21 @@ TEST(cpp_wire_a_trace_goes_on_from_span_to_span)
     assert_false(canopy::traceparent::parse(value.substr(1)).has_value());
     assert_false(canopy::traceparent{}.next().has_value());
 }
+
+TEST(cpp_wire_baggage_is_a_layer)
+{
+    canopy::context one = canopy::with_baggage(canopy::background(), "user", "Am\xc3\xa9lie");
+    canopy::context two = canopy::with_baggage(one, "cart", "", "ttl=1");
+    canopy::context three = canopy::without_baggage(two, "user");
+    assert_true(canopy::baggage_of(two) == "user=Am%C3%A9lie,cart=;ttl=1");
+    assert_true(canopy::baggage_of(three) == "cart=;ttl=1");
+    assert_true(canopy::baggage_of(canopy::background()).empty());
+    std::string_view list = ", =,a = b ;c, d=e";
+    assert_true(canopy::next_member(list)->properties == "c");
+    assert_true(canopy::next_member(list)->value == "e");
+    assert_false(canopy::next_member(list).has_value());
+    char text[8];
+    assert_int_equal(canopy::baggage_decode("%41b", text, sizeof text), 2);
+    assert_int_equal(canopy::baggage_encode("a b", text, sizeof text), 5);
+    assert_memory_equal(text, "a%20b", 5);
+}

@@ -78,6 +78,8 @@ CALL(wait, false, assert_true(canopy_wait(ctx, CANOPY_NEVER)))
 CALL(sleep, false, assert_int_equal(canopy_sleep(ctx, SECONDS(1)), -ECANCELED))
 CALL(wire_status, false, assert_int_equal(canopy_wire_status(ctx).grpc_status, 1))
 CALL(wire_answered, false, assert_int_equal(canopy_wire_answered(ctx, 1, 1), 1))
+CALL(with_baggage, true, assert_refused(canopy_with_baggage(ctx, "k", 1, "", 0, NULL, 0)))
+CALL(baggage_of, false, assert_null(canopy_baggage_of(ctx, &(size_t){1})))
 
 static const struct call *const calls[] = {
     &with_cancel_call,
@@ -112,6 +114,8 @@ static const struct call *const calls[] = {
     &sleep_call,
     &wire_status_call,
     &wire_answered_call,
+    &with_baggage_call,
+    &baggage_of_call,
 };
 #define CALLS (sizeof calls / sizeof calls[0])
 
