@@ -2,6 +2,17 @@
  * wire.h - what a request takes along to another machine, and brings: how long is left,
  * the trace that it is part of, baggage; and what the end of a context is called there.
  *
+ *     canopy_wire wire;
+ *     canopy_wire_begin(&wire, &policy, received_ns);
+ *     ... for each header: canopy_wire_take(&wire, name, name_bytes, value, value_bytes) ...
+ *     canopy_ctx *request = canopy_with_wire(connection, &wire);
+ *     if (request && canopy_err(request) != 0)
+ *         ... nobody waits for it any more: answer with canopy_wire_status, do nothing ...
+ *     ... for each try, when its headers go out:
+ *     int err = canopy_wire_write(call, &policy, NULL, canopy_now_ns(), add_header, stream);
+ *     if (err != 0)
+ *         ... it could not be answered in time, or has ended: send nothing ...
+ *
  * Time crosses as what is left, never as a point in time: clocks differ. Parsers are total
  * (any bytes, any length), strict and linear; they, the formatters and the status functions
  * allocate nothing, take no lock, are wait-free and may be called from signal handlers.
@@ -152,6 +163,124 @@ canopy_with_baggage(const canopy_ctx *parent, const char *key, size_t key_bytes,
  */
 CANOPY_API CANOPY_NONNULL const char *canopy_baggage_of(const canopy_ctx *ctx, size_t *bytes);
 
+/* ------------------------------------------------------------ a request in */
+
+/* Headers, for canopy_wire_policy.fields and the masks of canopy_wire. */
+#define CANOPY_WIRE_GRPC_TIMEOUT UINT32_C(1)  /* grpc-timeout */
+#define CANOPY_WIRE_MS_TIMEOUT   UINT32_C(2)  /* policy.ms_name */
+#define CANOPY_WIRE_TRACE        UINT32_C(4)  /* traceparent; in `fields` tracestate, too */
+#define CANOPY_WIRE_BAGGAGE      UINT32_C(8)  /* baggage */
+#define CANOPY_WIRE_TRACESTATE   UINT32_C(16) /* in the masks alone */
+
+/* Of a tracestate the most members; of each list the most bytes with all commas and space. */
+#define CANOPY_TRACESTATE_MEMBERS 32
+#define CANOPY_WIRE_LIST_BYTES    CANOPY_BAGGAGE_BYTES
+
+/*
+ * What is agreed with the other side. Set `size` to sizeof(canopy_wire_policy) and leave
+ * what you do not need zero: so the struct can grow. From strangers take few fields, if any.
+ */
+typedef struct canopy_wire_policy {
+    size_t size;            /* sizeof(canopy_wire_policy) */
+    uint32_t fields;        /* the headers that are read, or written */
+    bool ms_zero_is_none;   /* 0 in the ms header is no limit (Envoy's way), not no time */
+    const char *ms_name;    /* lower case: "x-envoy-expected-rq-timeout-ms" */
+    int64_t max_timeout_ns; /* in: more is taken as so much, and so is none; 0: as it comes */
+    int64_t try_timeout_ns; /* out: no try takes longer; 0: as long as its context */
+    int64_t reserve_ns;     /* out: kept back for the network and for our own answer */
+} canopy_wire_policy;
+
+/* How much of a list came. Its fields are canopy's. */
+struct canopy_wire_list {
+    uint32_t bytes;   /* with the commas between lines */
+    uint32_t members; /* the malformed ones, too */
+    uint32_t kept;    /* without them */
+    bool is_begun;    /* by a line */
+};
+/* A member of it. */
+struct canopy_wire_span {
+    const char *at; /* in the header's value */
+    uint32_t bytes; /* so many */
+};
+
+/*
+ * What came with a request; placed by the caller. Until canopy_with_wire it refers to the
+ * policy and to the values of headers. Between the two the first four fields may be
+ * changed: so a host begins a trace where none came (canopy_traceparent_next into `trace`,
+ * and its bit into `taken`), or leaves one out. The other fields are canopy's.
+ */
+typedef struct canopy_wire {
+    int64_t timeout_ns;       /* the least that came; CANOPY_NEVER: none did */
+    uint32_t taken;           /* CANOPY_WIRE_*: what came, and is taken */
+    uint32_t malformed;       /* CANOPY_WIRE_*: what came malformed, or too often, or too much */
+    canopy_traceparent trace; /* if it is taken */
+    uint8_t canopy_trace;
+    const canopy_wire_policy *canopy_policy;
+    int64_t canopy_received_ns;
+    struct canopy_wire_list canopy_tracestate, canopy_baggage;
+    struct canopy_wire_span canopy_states[CANOPY_TRACESTATE_MEMBERS];
+    struct canopy_wire_span canopy_members[CANOPY_BAGGAGE_MEMBERS];
+} canopy_wire;
+
+/*
+ * Makes `wire` ready. `received_ns`: when the request arrived, from which its time-out
+ * counts; by canopy_now_ns, or the host's clock of its root. 0; -EINVAL: a policy of
+ * unknown size or fields, with a number below zero, or with the ms header and no name for
+ * it: then nothing is taken.
+ */
+CANOPY_API CANOPY_NONNULL int canopy_wire_begin(canopy_wire *wire, const canopy_wire_policy *policy,
+                                                int64_t received_ns);
+
+/*
+ * Takes a header line, its name in any case. 1: it was one of the policy's; 0: it was not;
+ * -EINVAL: it was, and is malformed, which `malformed` tells as well. That is as if it had
+ * not come:
+ *
+ *  - of several time-outs the least counts; of two traceparents none;
+ *  - the lines of a list add up, and the limits hold for all of them joined by commas. A
+ *    baggage loses the members that are malformed or lie beyond the limits, each whole; a
+ *    tracestate is gone with the first such one, and without a traceparent.
+ *
+ * Linear in the bytes, and over all lines beyond the limits in their number.
+ */
+CANOPY_API CANOPY_NONNULL int canopy_wire_take(canopy_wire *wire, const char *name,
+                                               size_t name_bytes, const char *value,
+                                               size_t value_bytes);
+
+/*
+ * A context for the request: canopy_with_deadline, or canopy_with_cancel where no time-out
+ * came, below a layer that holds what is taken of trace and lists, if anything: one layer
+ * of canopy_with_value, and one malloc for what it copies. What did not come is that of
+ * the layers above. Where time is up it is born done. A handle, or NULL with errno: EINVAL
+ * (a NULL, a trace with an id of zero), or those calls'.
+ */
+CANOPY_API CANOPY_MUST_USE canopy_ctx *canopy_with_wire(const canopy_ctx *parent,
+                                                        const canopy_wire *wire);
+
+/* The trace of the nearest layer that has one, valid as long as `ctx`; NULL: none. */
+CANOPY_API CANOPY_NONNULL const canopy_traceparent *canopy_traceparent_of(const canopy_ctx *ctx);
+
+/* ----------------------------------------------------------- a request out */
+
+/* Receives a header, valid until it returns; what it returns but 0 ends the writing. */
+typedef int (*canopy_header_fn)(void *user, const char *name, size_t name_bytes, const char *value,
+                                size_t value_bytes);
+
+/*
+ * Writes the headers of one try, time-outs first: what is left at `now_ns`, or the try's
+ * own time-out if that is less, less the reserve; then `span`, or, where that is NULL, a new
+ * one of the context's trace (none is begun where there is none), the tracestate if it is
+ * of that trace, and the baggage. -ECANCELED or -ETIMEDOUT: `ctx` has ended, or would before
+ * an answer; then, and on -EINVAL (a policy as in canopy_wire_begin, no sink, a span with an
+ * id of zero) and an error of canopy_random's, nothing was written. Else 0, or the sink's.
+ * Call it when the bytes go out, and for each try anew.
+ */
+CANOPY_API CANOPY_NONNULL CANOPY_MUST_USE int canopy_wire_write(const canopy_ctx *ctx,
+                                                                const canopy_wire_policy *policy,
+                                                                const canopy_traceparent *span,
+                                                                int64_t now_ns,
+                                                                canopy_header_fn sink, void *user);
+
 /* ----------------------------------------------------------------- the end */
 
 /*
@@ -200,6 +329,7 @@ CANOPY_API CANOPY_MUST_USE int canopy_grpc_message_encode(const char *text, size
 #if defined(CANOPY_DEBUG) && !defined(__cplusplus)
 #include <canopy/debug.h>
 #define canopy_with_baggage(...) CANOPY_DEBUG_HERE((canopy_with_baggage)(__VA_ARGS__))
+#define canopy_with_wire(...)    CANOPY_DEBUG_HERE((canopy_with_wire)(__VA_ARGS__))
 #endif
 
 #endif

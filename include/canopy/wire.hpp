@@ -1,8 +1,8 @@
 /*
  * wire.hpp - what crosses to another machine, in C++: how long is left, the
- * trace, baggage; and what the end of a context is called there. What each means is in wire.h; the
- * conventions are in canopy.hpp, which does not include this page. The same calls as in C.
- * Since 1.1.
+ * trace, baggage; a request in, a request out; and what the end of a context is called there. What
+ * each means is in wire.h; the conventions are in canopy.hpp, which does not include this page. The
+ * same calls as in C. Since 1.1.
  */
 #ifndef CANOPY_WIRE_HPP
 #define CANOPY_WIRE_HPP
@@ -15,8 +15,10 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string_view>
+#include <type_traits>
 
 namespace canopy
 {
@@ -203,6 +205,82 @@ struct baggage_member {
     std::size_t bytes = 0;
     const char *const at = canopy_baggage_of(ctx.get(), &bytes);
     return {at, bytes};
+}
+
+/* ------------------------------------------------------------ a request in */
+
+/* canopy_wire_policy, with its size set; all else is to be filled in. */
+struct wire_policy : canopy_wire_policy {
+    /* With no fields. */
+    constexpr wire_policy() noexcept : wire_policy(0)
+    {
+    }
+    /* With these CANOPY_WIRE_* in `fields`. */
+    constexpr explicit wire_policy(std::uint32_t fields_) noexcept
+        : canopy_wire_policy{sizeof(canopy_wire_policy), fields_, false, nullptr, 0, 0, 0}
+    {
+    }
+};
+
+/* canopy_wire: what came with a request, whose headers it refers to, and the policy. */
+struct wire_in : canopy_wire {
+    /* canopy_wire_begin; error() tells how that went. */
+    wire_in(const canopy_wire_policy &policy, moment received) noexcept
+        : canopy_wire{}, error_{canopy_wire_begin(this, &policy, received.ns())}
+    {
+    }
+    wire_in(const canopy_wire_policy &&policy, moment received) = delete;
+    wire_in(const wire_in &) = delete;
+    wire_in &operator=(const wire_in &) = delete;
+
+    /* 0; or -EINVAL: nothing is taken. */
+    [[nodiscard]] int error() const noexcept
+    {
+        return error_;
+    }
+
+    /* canopy_wire_take: 1, 0, or -EINVAL. */
+    int take(std::string_view name, std::string_view value) noexcept
+    {
+        return canopy_wire_take(this, name.data(), name.size(), value.data(), value.size());
+    }
+
+  private:
+    int error_;
+};
+
+/* canopy_with_wire: a context for the request. */
+[[nodiscard]] inline context with_wire(detail::parent_ref parent, const canopy_wire &wire) noexcept
+{
+    return context{parent.made(canopy_with_wire(parent.get(), &wire))};
+}
+
+/* canopy_traceparent_of, which lasts as long as the context; NULL where there is none. */
+[[nodiscard]] inline const canopy_traceparent *traceparent_of(context_ref ctx) noexcept
+{
+    return canopy_traceparent_of(ctx.get());
+}
+
+/* ----------------------------------------------------------- a request out */
+
+/*
+ * canopy_wire_write: hands name and value of each header to `sink`, as views that last until
+ * it returns; what that returns but 0 ends the writing. It must not throw. `span` may be NULL.
+ */
+template <class Sink>
+[[nodiscard]] int wire_write(context_ref ctx, const canopy_wire_policy &policy, moment now,
+                             Sink &&sink, const canopy_traceparent *span = nullptr)
+{
+    struct call {
+        static int run(void *user, const char *name, std::size_t name_bytes, const char *value,
+                       std::size_t value_bytes) noexcept
+        {
+            return (**static_cast<std::remove_reference_t<Sink> **>(user))(
+                std::string_view{name, name_bytes}, std::string_view{value, value_bytes});
+        }
+    };
+    std::remove_reference_t<Sink> *at = std::addressof(sink); /* of what may be constant */
+    return canopy_wire_write(ctx.get(), &policy, span, now.ns(), call::run, &at);
 }
 
 /* ----------------------------------------------------------------- the end */

@@ -396,3 +396,26 @@ const char *canopy_baggage_of(const canopy_ctx *ctx, size_t *bytes)
     *bytes = 0;
     return NULL;
 }
+
+CORE(traceparent_of);
+CORE(wire_write);
+CORE(with_wire);
+
+canopy_ctx *canopy_with_wire(const canopy_ctx *parent, const canopy_wire *wire)
+{
+    DERIVE(parent, false, core_with_wire(core, wire));
+}
+
+const canopy_traceparent *canopy_traceparent_of(const canopy_ctx *ctx)
+{
+    const canopy_ctx *core = shadow_observed(ctx, HERE);
+    return core ? core_traceparent_of(core) : NULL;
+}
+
+int canopy_wire_write(const canopy_ctx *ctx, const canopy_wire_policy *policy,
+                      const canopy_traceparent *span, int64_t now_ns, canopy_header_fn sink,
+                      void *user)
+{
+    const canopy_ctx *core = shadow_observed(ctx, HERE);
+    return core ? core_wire_write(core, policy, span, now_ns, sink, user) : -ECANCELED;
+}

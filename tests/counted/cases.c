@@ -6,6 +6,7 @@
 #include <canopy/wire.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <string.h>
 #include <unistd.h>
 
 #define REPEAT for (unsigned i = 0; i < BATCH; i++)
@@ -649,6 +650,59 @@ static void work_trace_parse(struct scene *scene, struct part *part)
     }
 }
 
+static const canopy_wire_policy wire_policy = {.size = sizeof wire_policy,
+                                               .fields = CANOPY_WIRE_GRPC_TIMEOUT |
+                                                         CANOPY_WIRE_TRACE | CANOPY_WIRE_BAGGAGE,
+                                               .reserve_ns = SECOND_NS / 50};
+
+static void wire_take(canopy_wire *wire, const char *name, const char *value)
+{
+    if (canopy_wire_take(wire, name, strlen(name), value, strlen(value)) < 0)
+        must(NULL);
+}
+
+static int wire_drop(void *user, const char *name, size_t name_bytes, const char *value,
+                     size_t value_bytes)
+{
+    (void)user;
+    keep((uintptr_t)name + name_bytes + (uintptr_t)value + value_bytes);
+    return 0;
+}
+
+/* A request that brought its time-out and what is no concern of ours, and one call below it. */
+static void wire_serve(struct scene *scene, bool is_traced)
+{
+    canopy_wire wire;
+    if (canopy_wire_begin(&wire, &wire_policy, scene->now_ns) != 0)
+        must(NULL);
+    wire_take(&wire, "content-type", "application/grpc");
+    wire_take(&wire, "user-agent", "grpc-c/44.2.0");
+    wire_take(&wire, "grpc-timeout", "29999950u");
+    if (is_traced) {
+        wire_take(&wire, "traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+        wire_take(&wire, "tracestate", "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE");
+        wire_take(&wire, "baggage", "userId=alice,serverNode=DF%2028,isProduction=false");
+    }
+    canopy_ctx *request = must(canopy_with_wire(scene->parent, &wire));
+    canopy_ctx *call = must(canopy_with_cancel(request));
+    if (canopy_wire_write(call, &wire_policy, NULL, scene->now_ns, wire_drop, NULL) != 0)
+        must(NULL);
+    canopy_end(call);
+    canopy_end(request);
+}
+
+static void work_wire_timed(struct scene *scene, struct part *part)
+{
+    (void)part;
+    REPEAT wire_serve(scene, false);
+}
+
+static void work_wire_traced(struct scene *scene, struct part *part)
+{
+    (void)part;
+    REPEAT wire_serve(scene, true);
+}
+
 /* ------------------------------------------------------------------- planted */
 
 /*
@@ -743,6 +797,10 @@ const struct counted_case counted_cases[] = {
      .work = work_timeout_format},
     {.name = "wire_trace_parse", .parent = UNDER_BACKGROUND, .operations = BATCH,
      .work = work_trace_parse},
+    {.name = "wire_timed", .parent = UNDER_HOST_ROOT, .operations = BATCH,
+     .work = work_wire_timed},
+    {.name = "wire_traced", .parent = UNDER_HOST_ROOT, .operations = BATCH,
+     .work = work_wire_traced},
     {.name = "planted", .parent = UNDER_SHARED, .operations = 1, .work = work_planted},
     {.name = NULL},
 };

@@ -216,6 +216,13 @@ int wire(canopy::context_ref ctx)
     if (const auto member = canopy::next_member(list); member && member->key == member->properties)
         return canopy::baggage_decode(member->value, room, sizeof room) +
                canopy::baggage_encode(canopy::baggage_of(unset), room, sizeof room);
+    const canopy::wire_policy policy{CANOPY_WIRE_TRACE}, none;
+    canopy::wire_in in{policy, canopy::moment::now()};
+    if (in.take("baggage", "a=1") == 1 || in.error() != none.ms_zero_is_none)
+        return canopy::traceparent_of(canopy::with_wire(ctx, in)) != nullptr;
+    const auto sink = [](std::string_view name, std::string_view value) { return name == value; };
+    if (canopy::wire_write(ctx, policy, canopy::moment::now(), sink) != 0)
+        return 1;
     if (ctx.cause_of() == canopy::wire_cause(14))
         return canopy::grpc_message_encode(ctx.cause_of()->text, room, sizeof room);
     return canopy::wire_status(ctx).grpc_status + canopy::wire_status(ctx).http_status;

@@ -79,3 +79,28 @@ TEST(cpp_wire_baggage_is_a_layer)
     assert_int_equal(canopy::baggage_encode("a b", text, sizeof text), 5);
     assert_memory_equal(text, "a%20b", 5);
 }
+
+TEST(cpp_wire_a_request_comes_in_and_goes_out)
+{
+    canopy::wire_policy policy{CANOPY_WIRE_GRPC_TIMEOUT | CANOPY_WIRE_BAGGAGE};
+    policy.reserve_ns = MILLISECONDS(20);
+    const canopy::moment now = canopy::moment::now();
+    canopy::wire_in in{policy, now};
+    assert_int_equal(in.error(), 0);
+    assert_int_equal(in.take("Grpc-Timeout", "1S"), 1);
+    assert_int_equal(in.take("baggage", "a=1"), 1);
+    assert_int_equal(in.take("accept", "*"), 0);
+    canopy::context request = canopy::with_wire(canopy::background(), in);
+    std::string headers;
+    const auto add = [&headers](std::string_view name, std::string_view value) {
+        headers.append(name).append("=").append(value).append("\n");
+        return 0;
+    };
+    assert_int_equal(canopy::wire_write(request, policy, now + 300ms, add), 0);
+    assert_true(headers == "grpc-timeout=680000u\nbaggage=a=1\n");
+    assert_null(canopy::traceparent_of(request));
+    const auto refuse = [](std::string_view, std::string_view) { return 7; };
+    assert_int_equal(canopy::wire_write(request, policy, now, refuse), 7);
+    policy.size = 1;
+    assert_int_equal(canopy::wire_in(policy, now).error(), -EINVAL);
+}

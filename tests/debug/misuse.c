@@ -80,6 +80,10 @@ CALL(wire_status, false, assert_int_equal(canopy_wire_status(ctx).grpc_status, 1
 CALL(wire_answered, false, assert_int_equal(canopy_wire_answered(ctx, 1, 1), 1))
 CALL(with_baggage, true, assert_refused(canopy_with_baggage(ctx, "k", 1, "", 0, NULL, 0)))
 CALL(baggage_of, false, assert_null(canopy_baggage_of(ctx, &(size_t){1})))
+CALL(with_wire, true, assert_refused(canopy_with_wire(ctx, &(canopy_wire){0})))
+CALL(traceparent_of, false, assert_null(canopy_traceparent_of(ctx)))
+CALL(wire_write, false,
+     assert_int_equal(canopy_wire_write(ctx, NULL, NULL, 1, NULL, NULL), -ECANCELED))
 
 static const struct call *const calls[] = {
     &with_cancel_call,
@@ -116,6 +120,9 @@ static const struct call *const calls[] = {
     &wire_answered_call,
     &with_baggage_call,
     &baggage_of_call,
+    &with_wire_call,
+    &traceparent_of_call,
+    &wire_write_call,
 };
 #define CALLS (sizeof calls / sizeof calls[0])
 
