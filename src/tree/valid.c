@@ -84,36 +84,29 @@ static void take_free(const struct heap *heap, uint64_t used[CLASS_COUNT])
     }
 }
 
-/* The root's, with the blocks that are set aside; a dead parent's went with it. */
-static void take_stripe(const struct stripe *stripe, const struct canopy_ctx *root,
-                        uint64_t used[CLASS_COUNT])
+/* Stripes of dead parents, which are on their way back to the pool. */
+static void take_gone_stripes(const struct heap *heap, uint64_t used[CLASS_COUNT])
 {
-    used[CLASS_LINE]--;
-    if (stripe->parent != root)
-        return;
-    for (const struct block *block = stripe_aside(stripe); block; block = block->next)
-        used[CLASS_BLOCK]--;
+    used[CLASS_LINE] -= list_length(handoff_first(&heap->gone_stripes));
 }
 
-/* Stripes: those in the heap's table, and of those whose parents are gone the others. */
-static void take_stripes(const struct heap *heap, uint64_t used[CLASS_COUNT])
+/* A parent's stripes, and the blocks that are set aside; those in the list are rows. */
+static void take_stripes(uintptr_t link, uint64_t used[CLASS_COUNT])
 {
-    for (uint32_t i = 0; heap->stripes && i <= heap->stripes->mask; i++)
-        if (heap->stripes->entries[i].value)
-            take_stripe(heap->stripes->entries[i].value, heap->domain->root, used);
-    const struct handoff_node *node = handoff_first(&heap->gone_stripes);
-    for (; node; node = handoff_next(node)) {
-        const struct stripe *stripe =
-            (const struct stripe *)((const char *)node - offsetof(struct stripe, gone));
-        used[CLASS_LINE] -= table_find(heap->stripes, (uintptr_t)stripe->parent) != stripe;
+    const struct stripe *stripe = link & SLOT_HOT ? link_block(link)->stripe : NULL;
+    for (; stripe; stripe = stripe->next) {
+        used[CLASS_LINE]--;
+        for (const struct block *block = stripe_aside(stripe); block; block = block->next)
+            used[CLASS_BLOCK]--;
     }
 }
 
-/* The root's own: its line, its list, its extension. */
+/* The root's own: its line, its stripes, its list, its extension. */
 static void take_root(struct canopy_ctx *root, uint64_t used[CLASS_COUNT])
 {
     uintptr_t link = word_load_relaxed(&root->link);
     used[CLASS_CTX]--;
+    take_stripes(link, used);
     used[CLASS_LINE] -= (word_load_relaxed(&root->aux) & AUX_EXTENSION) != 0;
     for (const atomic_word *row = link_target(link); row; row = link_target(link)) {
         bool is_block = slot_is_in_block(row);
@@ -131,7 +124,7 @@ bool domain_is_valid(const struct domain *domain)
     add_used(domain, used);
     for (const struct heap *heap = domain->heaps; heap; heap = heap->next) {
         take_free(heap, used);
-        take_stripes(heap, used);
+        take_gone_stripes(heap, used);
     }
     take_root(domain->root, used);
     return !used[CLASS_CTX] && !used[CLASS_LINE] && !used[CLASS_BLOCK];
