@@ -8,8 +8,8 @@
  *
  * The life of a request: under a parent of one or two children, as a connection, its request
  * and its values are, a context takes its parent's own slot and leaves it again by one
- * compare-and-swap each (enter_bare, release_sole). Plain stores would save a tenth of a
- * request's time at most, and owe a fence to whoever comes to any such parent.
+ * compare-and-swap each (enter_bare, release_sole). Plain stores would save
+ * little, and owe a fence to whoever comes to any such parent.
  */
 #include "tree/birth.h"
 
