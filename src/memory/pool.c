@@ -33,8 +33,6 @@
 
 #include "memory/region.h"
 
-static const uint32_t class_bytes[CLASS_COUNT] = {CACHE_LINE, CACHE_LINE, BLOCK_BYTES};
-
 /* A few empty slabs stay, so that an ebb that a flood follows does not give and take. */
 #define EMPTY_SLABS_KEPT 4
 
@@ -169,11 +167,6 @@ static struct slab *empty_take(struct pool *pool)
     return slab;
 }
 
-static uint32_t never_used(const struct slab *slab)
-{
-    return (SLAB_ALLOCATED_BYTES - u32_load_relaxed(&slab->fresh_bytes)) / class_bytes[slab->class];
-}
-
 static struct slab *slab_new(struct heap *heap, enum object_class class)
 {
     struct domain *domain = heap->domain;
@@ -186,10 +179,10 @@ static struct slab *slab_new(struct heap *heap, enum object_class class)
     slab->heap = heap;
     slab->class = class;
     slab->fork_generation = u32_load_relaxed(&fork_generation);
-    uint32_t align_bytes = class_bytes[class];
+    uint32_t align_bytes = object_bytes(class);
     u32_store_relaxed(&slab->fresh_bytes, (uint32_t)((SLAB_HEADER_BYTES + align_bytes - 1) /
                                                      align_bytes * align_bytes));
-    slab->used = never_used(slab);
+    slab->used = slab_never_used(slab);
     slab->due_ns = INT64_MIN;
     for (unsigned i = 0; i < SLAB_SECTORS; i++)
         i64_store_relaxed(&slab->sector_due_ns[i], CANOPY_NEVER);
@@ -269,9 +262,9 @@ static void take_remote(struct pool *pool)
 /* Up to half a magazine of a slab's objects that were never used: so many. */
 static uint32_t take_fresh(struct magazine *loaded, struct slab *slab)
 {
-    uint32_t size = class_bytes[slab->class];
+    uint32_t size = object_bytes(slab->class);
     uint32_t fresh = u32_load_relaxed(&slab->fresh_bytes);
-    uint32_t fits = never_used(slab);
+    uint32_t fits = slab_never_used(slab);
     uint32_t wanted = REFILL - loaded->count;
     if (wanted > FRESH_BYTES / size)
         wanted = FRESH_BYTES / size;
@@ -305,10 +298,10 @@ static void take_free(struct pool *pool, struct magazine *loaded)
             magazine_push(loaded, object);
             slab->used++;
         }
-        bool has_fresh = slab != pool->fresh && never_used(slab);
+        bool has_fresh = slab != pool->fresh && slab_never_used(slab);
         if (has_fresh)
             slab->used += take_fresh(loaded, slab);
-        if (!slab->free && (!has_fresh || !never_used(slab)))
+        if (!slab->free && (!has_fresh || !slab_never_used(slab)))
             avail_remove(pool, slab);
     }
 }
@@ -326,7 +319,7 @@ static bool refill(struct heap *heap, enum object_class class)
     }
     if (!magazine_top(loaded) && pool->fresh) {
         take_fresh(loaded, pool->fresh);
-        if (!never_used(pool->fresh))
+        if (!slab_never_used(pool->fresh))
             pool->fresh = NULL;
     }
     count_taken(heap, class, loaded->count - before);
@@ -437,7 +430,7 @@ void pool_empty(struct heap *heap, enum object_class class)
     if (!slab || !slabs_hold(heap))
         return;
     pool->fresh = NULL;
-    slab->used -= never_used(slab);
+    slab->used -= slab_never_used(slab);
     slab_give(pool, slab);
     slabs_let_go(heap, pool, 0);
 }

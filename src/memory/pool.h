@@ -256,6 +256,18 @@ static inline bool slab_is_inherited(const struct slab *slab)
     return slab->fork_generation != u32_load_relaxed(&fork_generation);
 }
 
+static inline uint32_t object_bytes(enum object_class class)
+{
+    return class == CLASS_BLOCK ? BLOCK_BYTES : CACHE_LINE;
+}
+
+/* How many objects of a slab were never used. */
+static inline uint32_t slab_never_used(const struct slab *slab)
+{
+    return (SLAB_ALLOCATED_BYTES - u32_load_relaxed(&slab->fresh_bytes)) /
+           object_bytes((enum object_class)slab->class);
+}
+
 bool pool_refill(struct heap *heap, enum object_class class);
 void pool_overflow(struct heap *heap, enum object_class class);
 

@@ -22,7 +22,7 @@ static inline struct canopy_ctx *derive(const canopy_ctx *view, enum kind kind)
     struct canopy_ctx *ctx = ctx_enter(parent, heap, kind);
     if (unlikely(!ctx))
         return ctx_derive_anew(parent, heap, kind);
-    return ctx_is_settled(parent) ? ctx : ctx_settle(ctx, parent);
+    return ctx_settled(ctx, parent);
 }
 
 struct canopy_ctx *ctx_derive(const canopy_ctx *parent, enum kind kind)
@@ -75,7 +75,7 @@ __attribute__((noinline)) struct canopy_ctx *ctx_derive_anew(struct canopy_ctx *
     struct canopy_ctx *ctx = enter_last(parent, heap, kind);
     if (!ctx)
         return derive_small(parent, heap, kind);
-    return ctx_is_settled(parent) ? ctx : ctx_settle(ctx, parent);
+    return ctx_settled(ctx, parent);
 }
 
 /*
@@ -104,7 +104,7 @@ static __attribute__((noinline)) struct canopy_ctx *derive_small(struct canopy_c
     struct canopy_ctx *ctx = enter_bare(parent, heap, kind);
     if (!ctx)
         return derive_slowly(parent, heap, kind);
-    return ctx_is_settled(parent) ? ctx : ctx_settle(ctx, parent);
+    return ctx_settled(ctx, parent);
 }
 
 static __attribute__((noinline)) struct canopy_ctx *derive_slowly(struct canopy_ctx *parent,
@@ -118,7 +118,7 @@ static __attribute__((noinline)) struct canopy_ctx *derive_slowly(struct canopy_
         goto no_slot;
     if (ctx_kind(parent) != KIND_STATIC)
         rcu_ready(); /* so that a release, which must not fail, need not start it */
-    return ctx_is_settled(parent) ? ctx : ctx_settle(ctx, parent);
+    return ctx_settled(ctx, parent);
 
 no_slot:
     ctx_give(heap, ctx, 0);

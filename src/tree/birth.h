@@ -106,6 +106,11 @@ struct canopy_ctx *ctx_derive_anew(struct canopy_ctx *parent, struct heap *heap,
 /* Where step 3 failed: what the parent has come to decides how the child lives on. */
 struct canopy_ctx *ctx_settle(struct canopy_ctx *ctx, struct canopy_ctx *parent);
 
+static inline struct canopy_ctx *ctx_settled(struct canopy_ctx *ctx, struct canopy_ctx *parent)
+{
+    return ctx_is_settled(parent) ? ctx : ctx_settle(ctx, parent);
+}
+
 /*
  * After publishing in a slot of `parent`: completes the handshake with a last
  * release (S4) and returns the state that decides whether the newcomer ends at

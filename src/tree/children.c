@@ -693,10 +693,7 @@ void children_count_slot(struct canopy_ctx *parent, atomic_word *slot, bool reco
         u64_fetch_add_relaxed(&parent->refs, REFS_COUNT);       /* before the tag, so never short */
         if (word_cas_acq_rel(slot, &word, word | SLOT_COUNTED)) /* S9 */
             return;
-        /* S5: the caller keeps the parent, so this is never the last one. */
-        uint64_t refs = u64_fetch_add_acq_rel(&parent->refs, -REFS_COUNT) - REFS_COUNT;
-        if ((refs & REFS_WATCHED) && !(refs & REFS_COUNTED))
-            futex_wake_all(futex_low_half(&parent->refs));
+        children_uncount(parent); /* S5: the caller keeps the parent, so what is left is not 0 */
     }
 }
 

@@ -103,6 +103,16 @@ bool children_add(struct heap *heap, struct canopy_ctx *parent, uintptr_t word, 
 /* True when no slot is in use; callable while others unregister. */
 bool children_empty(const struct canopy_ctx *parent);
 
+/* Takes a counted reference back, and wakes who waits for idle if it was the last: what is left. */
+static inline uint64_t children_uncount(struct canopy_ctx *parent)
+{
+    /* S5, S6: what all who drop one did comes before the end. */
+    uint64_t refs = u64_fetch_add_acq_rel(&parent->refs, -REFS_COUNT) - REFS_COUNT;
+    if ((refs & REFS_WATCHED) && !(refs & REFS_COUNTED))
+        futex_wake_all(futex_low_half(&parent->refs)); /* only the address is used */
+    return refs;
+}
+
 /*
  * Turns the reference that an occupied slot is into a counted one, for one slot
  * or for all. With `records` false records are left alone.

@@ -145,11 +145,7 @@ static bool must_end_elsewhere(const struct canopy_ctx *ctx)
 
 void count_drop(struct canopy_ctx *ctx, struct handoff_node **dead)
 {
-    /* S5, S6: what all who drop one did comes before the end. */
-    uint64_t refs = u64_fetch_add_acq_rel(&ctx->refs, -REFS_COUNT) - REFS_COUNT;
-    if ((refs & REFS_WATCHED) && !(refs & REFS_COUNTED))
-        futex_wake_all(futex_low_half(&ctx->refs)); /* wait_idle; only the address is used */
-    if ((refs & ~REFS_FLAGS) == 0) {
+    if ((children_uncount(ctx) & ~REFS_FLAGS) == 0) {
         handoff_link(ctx_node(ctx), *dead);
         *dead = ctx_node(ctx);
     }
@@ -332,15 +328,10 @@ bool release_sole(struct canopy_ctx *ctx)
             i64_store_relaxed(&ctx->deadline, word); /* the key, for who ends it in another way */
         return false;
     }
-    if (unlikely(ctx->parent & PARENT_LIMITED))
-        limit_give(heap->domain, 1);
     word_store_relaxed(&ctx->aux, 0);
     if (word_load_relaxed(&ctx->link) != SLOT_END)
         children_put_small(heap, ctx);
-    u64_store_relaxed(&ctx->refs, epoch);
-    invariant(ctx_is_blank(ctx));
-    pool_put(heap, CLASS_CTX, ctx);
-    word_store_release(&heap->leaving, 0); /* L4 */
+    ctx_left(ctx, heap, epoch);
     return true;
 }
 

@@ -39,6 +39,18 @@ static inline void ctx_disarm(struct canopy_ctx *ctx)
  */
 bool release_sole(struct canopy_ctx *ctx);
 
+/* Back to the pool, blank but for what it remembers (see ctx_give), from a slot that it left by L1.
+ */
+static inline void ctx_left(struct canopy_ctx *ctx, struct heap *heap, uint64_t epoch)
+{
+    invariant(ctx_is_blank(ctx));
+    if (unlikely(ctx->parent & PARENT_LIMITED))
+        limit_give(heap->domain, 1);
+    u64_store_relaxed(&ctx->refs, epoch);
+    pool_put(heap, CLASS_CTX, ctx);
+    word_store_release(&heap->leaving, 0); /* L4: last, a root's end waits for it */
+}
+
 /* Takes a leaf that nobody else has out of a slot that the thread owns, and back to the pool. */
 static inline bool ctx_leave_leaf(struct canopy_ctx *ctx, struct heap *heap, atomic_word *slot,
                                   uintptr_t word)
@@ -47,11 +59,7 @@ static inline bool ctx_leave_leaf(struct canopy_ctx *ctx, struct heap *heap, ato
     ctx_disarm(ctx);
     if (unlikely(!children_leave(heap, slot, word)))
         return false;
-    if (unlikely(ctx->parent & PARENT_LIMITED))
-        limit_give(heap->domain, 1);
-    u64_store_relaxed(&ctx->refs, epoch); /* what it remembers: see ctx.c */
-    pool_put(heap, CLASS_CTX, ctx);
-    word_store_release(&heap->leaving, 0); /* L4: last, a root's end waits for it */
+    ctx_left(ctx, heap, epoch);
     return true;
 }
 

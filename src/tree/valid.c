@@ -55,12 +55,6 @@ static const struct handoff_node *handoff_first(const struct handoff *handoff)
         (const atomic_word *)(const void *)&handoff->head);
 }
 
-static uint64_t never_used(const struct slab *slab)
-{
-    return (SLAB_ALLOCATED_BYTES - u32_load_relaxed(&slab->fresh_bytes)) /
-           (slab->class == CLASS_BLOCK ? BLOCK_BYTES : CACHE_LINE);
-}
-
 /* What slabs say is in use. */
 static void add_used(const struct domain *domain, uint64_t used[CLASS_COUNT])
 {
@@ -80,7 +74,7 @@ static void take_free(const struct heap *heap, uint64_t used[CLASS_COUNT])
         used[class] -= list_length(heap->loaded[class].top) + list_length(pool->spare.top) +
                        list_length(pool->pending) + list_length(handoff_first(&pool->remote));
         if (pool->fresh)
-            used[class] -= never_used(pool->fresh);
+            used[class] -= slab_never_used(pool->fresh);
     }
 }
 

@@ -13,14 +13,9 @@
 
 #include "memory/pool.h"
 
-static inline size_t explore_class_bytes(enum object_class class)
-{
-    return class == CLASS_BLOCK ? BLOCK_BYTES : CACHE_LINE;
-}
-
 /* The pool itself may touch free objects: their links, and what they remember. */
 #define EXPLORE_IN_POOL(call) (explore_pool_begin(), explore_pool_end(call))
-#define EXPLORE_OBJECT(class) explore_class_bytes(class), (class) == CLASS_CTX
+#define EXPLORE_OBJECT(class) object_bytes(class), (class) == CLASS_CTX
 
 /* A macro's own name is not expanded again: within, the library's functions are meant. */
 #define pool_alloc(heap, class)                                                                    \

@@ -45,7 +45,7 @@ ONE_STEP static void grace_is_over(struct handoff_node *node)
         memory_gone(slab, SLAB_BYTES - CACHE_LINE);
         return;
     }
-    size_t bytes = explore_class_bytes(slab->class);
+    size_t bytes = object_bytes(slab->class);
     memory_dead((void *)((uintptr_t)node & ~(bytes - 1)), bytes);
 }
 
@@ -220,7 +220,7 @@ ONE_STEP void handoff_push_raw(struct handoff *to, struct handoff_node *node)
     if (memory_is_ours(to) && memory_is_ours(node) && memory_is_taken(node) &&
         (uintptr_t)node % CACHE_LINE == 0) {
         enum object_class class = slab_of(node)->class;
-        explore_object_given(node, explore_class_bytes(class), class == CLASS_CTX);
+        explore_object_given(node, object_bytes(class), class == CLASS_CTX);
     }
     explore_point(ACCESS_WRITE, &to->head, __builtin_return_address(0));
     stores_drain();

@@ -6,24 +6,26 @@
 
 static const int64_t untouched = -77;
 
-static int64_t grpc_read(const char *value, size_t bytes)
+/* What a parser makes of a value that lies alone in memory; `untouched` where it refuses. */
+static int64_t read_by(int (*parse)(const char *value, size_t bytes, int64_t *timeout_ns),
+                       const char *value, size_t bytes)
 {
     int64_t timeout_ns = untouched;
     char *alone = wired_alone(value, bytes);
-    int err = canopy_grpc_timeout_parse(alone, bytes, &timeout_ns);
+    int err = parse(alone, bytes, &timeout_ns);
     free(alone);
     assert_int_equal(err, timeout_ns == untouched ? -EINVAL : 0);
     return timeout_ns;
 }
 
+static int64_t grpc_read(const char *value, size_t bytes)
+{
+    return read_by(canopy_grpc_timeout_parse, value, bytes);
+}
+
 static int64_t ms_read(const char *value, size_t bytes)
 {
-    int64_t timeout_ns = untouched;
-    char *alone = wired_alone(value, bytes);
-    int err = canopy_ms_timeout_parse(alone, bytes, &timeout_ns);
-    free(alone);
-    assert_int_equal(err, timeout_ns == untouched ? -EINVAL : 0);
-    return timeout_ns;
+    return read_by(canopy_ms_timeout_parse, value, bytes);
 }
 
 TEST(wire_grpc_timeouts_are_read_in_each_unit)
