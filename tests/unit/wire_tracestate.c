@@ -11,8 +11,8 @@ static const canopy_wire_policy policy = {.size = sizeof policy, .fields = CANOP
 
 static struct sink out;
 
-/* A server, of which the lines are "name:value"; it begins a trace where none came. */
-static void serve(const char *lines)
+/* A request of those lines, "name:value"; a trace begins with it where none came. */
+static canopy_ctx *request_with(const char *lines)
 {
     canopy_wire wire;
     char *headers = strdup(lines), *rest = headers;
@@ -29,11 +29,23 @@ static void serve(const char *lines)
     }
     canopy_ctx *request = canopy_with_wire(canopy_background(), &wire);
     free(headers);
+    return request;
+}
+
+/* What one call of the request takes along. */
+static void call(const canopy_ctx *request)
+{
+    canopy_traceparent trace;
     out = (struct sink){.bytes = 0};
     assert_int_equal(canopy_wire_write(request, &policy, NULL, 0, sink_add, &out), 0);
-    canopy_traceparent trace;
     const char *sent_trace = sent(&out, "traceparent");
     assert_int_equal(canopy_traceparent_parse(sent_trace, strlen(sent_trace), &trace), 0);
+}
+
+static void serve(const char *lines)
+{
+    canopy_ctx *request = request_with(lines);
+    call(request);
     canopy_end(request);
 }
 
@@ -79,6 +91,8 @@ TEST(wire_a_request_goes_on_with_its_trace_as_another_span)
     serve("TrAcEpArEnT: 00-" TRACE "-1234567890123456-01");
     assert_true(is_same_trace());
     assert_string_not_equal(first, sent(&out, "traceparent"));
+    serve("TraceParent: 00-" TRACE "-1234567890123456-01");
+    assert_true(is_same_trace());
     serve("TRACEPARENT:\t 00-" TRACE "-1234567890123456-02 \t");
     assert_true(is_same_trace());
     assert_string_equal(sent(&out, "traceparent") + 53, "02");
@@ -103,6 +117,7 @@ TEST(wire_a_state_goes_on_in_its_order)
 {
     assert_state("tracestate: foo=1,bar=2", "foo=1,bar=2");
     assert_state("TraceState: foo=1", "foo=1");
+    assert_state("TrAcEsTaTe: foo=1", "foo=1");
     assert_state("TRACESTATE: foo=1", "foo=1");
     assert_state("tracestate: foo=1,bar=2\ntracestate: rojo=1,congo=2\ntracestate: baz=3",
                  "foo=1,bar=2,rojo=1,congo=2,baz=3");
@@ -121,6 +136,8 @@ TEST(wire_a_state_may_be_empty)
 TEST(wire_a_state_keeps_keys_that_come_twice)
 {
     assert_state("tracestate: foo=1,foo=1", "foo=1,foo=1");
+    assert_state("tracestate: foo=1,foo=2", "foo=1,foo=2");
+    assert_state("tracestate: foo=1\ntracestate: foo=1", "foo=1,foo=1");
     assert_state("tracestate: foo=1\ntracestate: foo=2", "foo=1,foo=2");
 }
 
@@ -184,30 +201,48 @@ TEST(wire_a_state_has_keys_and_values_of_at_most_256_bytes)
     assert_state(lines, "");
     snprintf(lines, sizeof lines, "tracestate: foo=%s", key);
     assert_state(lines, "");
-    key[241] = '@';
-    key[256] = 0;
-    snprintf(lines, sizeof lines, "tracestate: foo=1\ntracestate: %s=1", key);
-    snprintf(expected, sizeof expected, "foo=1,%s=1", key);
-    assert_state(lines, expected);
+    static const size_t ats[] = {1, 241, 242, 255};
+    for (size_t i = 0; i < sizeof ats / sizeof *ats; i++) {
+        memset(key, 'z', 256);
+        key[ats[i]] = '@';
+        key[256] = 0;
+        snprintf(lines, sizeof lines, "tracestate: foo=1\ntracestate: %s=1", key);
+        snprintf(expected, sizeof expected, "foo=1,%s=1", key);
+        assert_state(lines, expected);
+    }
+    assert_state("tracestate: foo=1\ntracestate: t@vvvvvvvvvvvvvvv=1", "foo=1,t@vvvvvvvvvvvvvvv=1");
+}
+
+/* Three calls of one request are spans of one trace, and no two the same. */
+static void assert_spans(const char *lines, bool is_given)
+{
+    canopy_ctx *request = request_with(lines);
+    char traces[3][64];
+    for (size_t i = 0; i < 3; i++) {
+        call(request);
+        assert_int_equal(is_same_trace(), is_given);
+        snprintf(traces[i], sizeof traces[i], "%.55s", sent(&out, "traceparent"));
+        assert_memory_equal(traces[i], traces[0], 36);
+        for (size_t j = 0; j < i; j++)
+            assert_string_not_equal(traces[i], traces[j]);
+    }
+    canopy_end(request);
 }
 
 TEST(wire_many_calls_are_spans_of_one_trace)
+{
+    assert_spans("traceparent: " GIVEN, true);
+    assert_spans("", false);
+    assert_spans("traceparent: 00-00000000000000000000000000000000-1234567890123456-01", false);
+}
+
+TEST(wire_a_state_goes_with_its_own_trace_alone)
 {
     canopy_wire wire;
     assert_int_equal(canopy_wire_begin(&wire, &policy, 0), 0);
     assert_int_equal(take(&wire, "traceparent", GIVEN), 1);
     assert_int_equal(take(&wire, "tracestate", "foo=1"), 1);
     canopy_ctx *request = canopy_with_wire(canopy_background(), &wire);
-    char spans[3][64];
-    for (size_t i = 0; i < 3; i++) {
-        out = (struct sink){.bytes = 0};
-        assert_int_equal(canopy_wire_write(request, &policy, NULL, 0, sink_add, &out), 0);
-        assert_true(is_same_trace());
-        snprintf(spans[i], sizeof spans[i], "%.55s", sent(&out, "traceparent"));
-    }
-    assert_string_not_equal(spans[0], spans[1]);
-    assert_string_not_equal(spans[1], spans[2]);
-    assert_string_not_equal(spans[0], spans[2]);
     canopy_traceparent own;
     assert_int_equal(canopy_traceparent_next(canopy_traceparent_of(request), 0, NULL, &own), 0);
     out = (struct sink){.bytes = 0};
