@@ -3,8 +3,10 @@
  */
 #include "scene.h"
 
+#include <canopy/wire.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,7 +21,7 @@ const char *__tsan_default_options(void)
 }
 
 /* Enough siblings to need more than a slab of contexts and several blocks of slots. */
-enum { crowd_size = 1100, made_most = crowd_size + 16, wide = 65 };
+enum { crowd_size = 1100, made_most = crowd_size + 20, wide = 65 };
 
 struct scene {
     const int *allowed;
@@ -149,6 +151,35 @@ static void play_signal(struct scene *scene, const canopy_ctx *parent)
     assert_true(signal(number, SIG_DFL) == SIG_IGN);
 }
 
+static canopy_ctx *make_request(const canopy_ctx *parent)
+{
+    static const canopy_wire_policy policy = {.size = sizeof policy, .fields = CANOPY_WIRE_BAGGAGE};
+    canopy_wire wire;
+    assert_int_equal(canopy_wire_begin(&wire, &policy, 0), 0);
+    assert_int_equal(canopy_wire_take(&wire, "baggage", 7, "a=1,b=2", 7), 1);
+    return canopy_with_wire(parent, &wire);
+}
+
+static void assert_baggage(const canopy_ctx *ctx, const char *expected)
+{
+    size_t bytes;
+    const char *baggage = canopy_baggage_of(ctx, &bytes);
+    assert_int_equal(bytes, strlen(expected));
+    assert_memory_equal(baggage, expected, bytes);
+}
+
+static void play_wire(struct scene *scene, const canopy_ctx *parent)
+{
+    canopy_ctx *request = keep(scene, obtain(scene, make_request(parent)), CANOPY_NEVER);
+    canopy_ctx *set = keep(
+        scene, obtain(scene, canopy_with_baggage(request, "c", 1, "3", 1, NULL, 0)), CANOPY_NEVER);
+    canopy_ctx *removed = keep(
+        scene, obtain(scene, canopy_with_baggage(set, "a", 1, NULL, 0, NULL, 0)), CANOPY_NEVER);
+    assert_baggage(request, "a=1,b=2");
+    assert_baggage(set, "a=1,b=2,c=3");
+    assert_baggage(removed, "b=2,c=3");
+}
+
 static void play(struct scene *scene)
 {
     const int64_t deadline_ns = now_ns() + HOURS(1);
@@ -169,6 +200,7 @@ static void play(struct scene *scene)
     int fd = succeed(scene, canopy_done_fd(merged));
     for (size_t i = 0; i < crowd_size; i++)
         keep(scene, obtain(scene, canopy_with_cancel(branch)), CANOPY_NEVER);
+    play_wire(scene, branch);
     play_waits(scene, timed, merged);
     play_group(scene, branch);
     play_expiry(scene);
