@@ -53,6 +53,16 @@ TEST(wire_a_request_without_time_is_born_done)
     canopy_end(request);
 }
 
+TEST(wire_a_deadline_beyond_all_clocks_is_none)
+{
+    canopy_wire wire = begun(&all, INT64_MAX - SECONDS(1));
+    assert_int_equal(take(&wire, "grpc-timeout", "2S"), 1);
+    canopy_ctx *request = canopy_with_wire(canopy_background(), &wire);
+    assert_int_equal(deadline_of(request), CANOPY_NEVER);
+    assert_int_equal(canopy_err(request), 0);
+    canopy_end(request);
+}
+
 TEST(wire_of_several_timeouts_the_least_counts)
 {
     canopy_wire wire = begun(&all, 0);
@@ -288,6 +298,7 @@ TEST(wire_what_is_left_is_told_less_the_reserve)
     } cases[] = {{300, 0, "680000u", "680"},
                  {300, 100, "80000000n", "80"},
                  {700, 0, "280000u", "280"},
+                 {700, 500, "280000u", "280"},
                  {979, 0, "1000000n", "1"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct sink sink = {.bytes = 0};

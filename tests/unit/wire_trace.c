@@ -58,6 +58,9 @@ TEST(wire_a_trace_keeps_the_flags_that_are_known)
     assert_kept("00-" TRACE "-" SPAN "-02", "00-" TRACE "-" SPAN "-02");
     assert_kept("00-" TRACE "-" SPAN "-ff", "00-" TRACE "-" SPAN "-03");
     assert_kept("00-" TRACE "-" SPAN "-fc", "00-" TRACE "-" SPAN "-00");
+    canopy_traceparent trace;
+    assert_true(is_read("00-" TRACE "-" SPAN "-ff", &trace));
+    assert_int_equal(trace.flags, CANOPY_TRACE_SAMPLED | CANOPY_TRACE_RANDOM);
 }
 
 TEST(wire_a_trace_of_version_00_has_nothing_behind_it)
