@@ -130,8 +130,10 @@ grpc::Status pass_on(canopy::context &ctx, const std::string &id, const std::str
     const grpc::ByteBuffer in = chain::to_buffer(text);
     grpc::Status status;
     for (int left = options.tries; left > 0; left--) {
-        status = canopy::grpc_ask(
-            ctx, policy, [&](grpc::ClientContext *to) { return chain::call(*next, to, in, out); });
+        status = canopy::grpc_ask(ctx, policy, [&](grpc::ClientContext *to) {
+            to->set_wait_for_ready(left < options.tries); /* for what the last one has lost */
+            return chain::call(*next, to, in, out);
+        });
         if (status.error_code() != grpc::StatusCode::UNAVAILABLE || left == 1)
             break;
         tell_status("tried", id, status);
@@ -254,6 +256,7 @@ class middle final : public canopy::grpc_reactor<grpc::ServerUnaryReactor>
         attempt_ = std::make_unique<canopy::grpc_try>(request(), policy);
         if (!*attempt_)
             return answer(attempt_->status());
+        attempt_->to()->set_wait_for_ready(tries_ > 1); /* for what the last one has lost */
         grpc::GenericStub{next}.UnaryCall(
             attempt_->to(), chain::method_name, {}, &in_, out_,
             [this](const grpc::Status &came) { tried(canopy::grpc_answered(request(), came)); });
