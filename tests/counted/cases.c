@@ -125,13 +125,13 @@ static void work_two(struct scene *scene, struct part *part)
     REPEAT canopy_end(must(canopy_with_cancel(parents[i % 2])));
 }
 
-/* All of them busy. */
+/* All of them busy: with more children, in turn, than a block has slots. */
 static void enter_roots(struct scene *scene, struct part *part)
 {
     (void)scene;
     for (unsigned i = 0; i < ROOTS; i++) {
         part->roots[i] = must(canopy_root_new(NULL));
-        for (unsigned j = 0; j < BATCH; j++)
+        for (unsigned j = 0; j < BATCH / 3; j++)
             canopy_end(must(canopy_with_cancel(part->roots[i])));
     }
 }
