@@ -18,6 +18,18 @@ def cells(row):
     return [cell.strip() for cell in row.strip().strip("|").split("|")]
 
 
+def blocks(lines):
+    """Runs of lines without a blank one, but for those within code."""
+    block, fenced = [], False
+    for line in [*lines, ""]:
+        fenced ^= line.startswith("```")
+        if line or fenced:
+            block.append(line)
+        elif block:
+            yield block
+            block = []
+
+
 class Guide:
     def __init__(self, text, reference, reference_file):
         self.lines = text.splitlines()
@@ -81,19 +93,8 @@ class Guide:
             return f"<ul>{''.join(f'<li>{self.inline(item)}</li>' for item in items)}</ul>\n"
         return f"<p>{self.inline(' '.join(lines))}</p>\n"
 
-    def blocks(self):
-        """Runs of lines without a blank one, but for those within code."""
-        block, fenced = [], False
-        for line in [*self.lines, ""]:
-            fenced ^= line.startswith("```")
-            if line or fenced:
-                block.append(line)
-            elif block:
-                yield block
-                block = []
-
     def text(self):
-        main = "".join(map(self.block, self.blocks()))
+        main = "".join(map(self.block, blocks(self.lines)))
         contents = "".join(f'<li><a href="#{title_anchor(title)}">{page.escape(title)}</a></li>\n'
                            for title in self.titles)
         return page.html_page(f"canopy {self.version}: guide", main,
