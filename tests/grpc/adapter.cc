@@ -292,7 +292,7 @@ TEST(grpc_a_deadline_ends_both_sides)
     in_both([](world &w) {
         std::atomic<int> status{0};
         w.handle = [&](canopy::context_ref ctx) {
-            const grpc::Status end = wait_for_end(ctx);
+            grpc::Status end = wait_for_end(ctx);
             status = code_of(end);
             return end;
         };
@@ -352,6 +352,20 @@ TEST(grpc_a_cancel_of_the_client_ends_the_server)
         assert_true(eventually(cause != nullptr, SOON));
         assert_ptr_equal(cause.load(), canopy_wire_cause(1));
     });
+}
+
+/* As unit tests of handlers make one. */
+TEST(grpc_a_handler_runs_without_a_call_of_grpc_s)
+{
+    canopy::root root;
+    grpc::ServerContext from;
+    const canopy::wire_policy policy = agreed();
+    const grpc::Status status = canopy::grpc_serve(root, from, policy, [](canopy::context_ref ctx) {
+        assert_false(canopy_deadline(ctx.get(), nullptr));
+        return grpc::Status{grpc::StatusCode::ABORTED, ""};
+    });
+    assert_int_equal(code_of(status), 10);
+    assert_int_equal(root.close(canopy::moment::now() + 60s), 0);
 }
 
 TEST(grpc_an_end_of_the_server_s_own_answers)

@@ -153,7 +153,7 @@ grpc::Status handle(canopy::context_ref of, const grpc::ByteBuffer &in, grpc::By
         return grpc::Status{grpc::StatusCode::RESOURCE_EXHAUSTED, ""};
     tell_came(ctx, id);
     std::string answer = text;
-    const grpc::Status status = next ? pass_on(ctx, id, text, out) : work(ctx, text, answer);
+    grpc::Status status = next ? pass_on(ctx, id, text, out) : work(ctx, text, answer);
     if (!next)
         *out = chain::to_buffer(answer);
     if (on_end.stop() && ctx.done()) /* seen before the callback had its turn */
