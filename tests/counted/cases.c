@@ -125,13 +125,13 @@ static void work_two(struct scene *scene, struct part *part)
     REPEAT canopy_end(must(canopy_with_cancel(parents[i % 2])));
 }
 
-/* All of them busy: with more children, in turn, than a block has slots. */
+/* All of them busy. */
 static void enter_roots(struct scene *scene, struct part *part)
 {
     (void)scene;
     for (unsigned i = 0; i < ROOTS; i++) {
         part->roots[i] = must(canopy_root_new(NULL));
-        for (unsigned j = 0; j < BATCH / 3; j++)
+        for (unsigned j = 0; j < BATCH; j++)
             canopy_end(must(canopy_with_cancel(part->roots[i])));
     }
 }
