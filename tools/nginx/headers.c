@@ -16,7 +16,6 @@ typedef struct {
     ngx_flag_t is_read; /* else it is sent, and what came is not passed on */
 } known_header;
 
-#define TIMEOUTS (CANOPY_WIRE_GRPC_TIMEOUT | CANOPY_WIRE_MS_TIMEOUT)
 /* So that a mask has room for them. */
 #define KNOWN_MOST 64
 
@@ -76,7 +75,7 @@ static ngx_int_t know_timeouts(ngx_http_canopy_loc_conf_t *conf)
     if (sent.len == 0)
         return NGX_OK;
     conf->known.most++;
-    return know(&conf->known, sent, conf->out.fields & TIMEOUTS, 0);
+    return know(&conf->known, sent, conf->out.fields & NGX_HTTP_CANOPY_TIMEOUTS, 0);
 }
 
 static ngx_int_t know_values(ngx_http_canopy_loc_conf_t *conf)
@@ -159,7 +158,7 @@ static ngx_flag_t take_timeout(canopy_wire *wire, uint32_t field, const ngx_str_
 
 static ngx_flag_t take_value(canopy_wire *wire, const known_header *header, const ngx_str_t *value)
 {
-    if (header->field & (CANOPY_WIRE_GRPC_TIMEOUT | CANOPY_WIRE_MS_TIMEOUT))
+    if (header->field & NGX_HTTP_CANOPY_TIMEOUTS)
         return take_timeout(wire, header->field, value);
     return canopy_wire_take(wire, (const char *)header->name.data, header->name.len,
                             (const char *)value->data, value->len) == 1;
@@ -198,26 +197,19 @@ static header_place headers_of(const ngx_http_canopy_request_t *rq)
     return (header_place){rq->came ? &rq->came->part : &rq->r->headers_in.headers.part, 0};
 }
 
-ngx_flag_t ngx_http_canopy_take(ngx_http_canopy_request_t *rq,
-                                const ngx_http_canopy_loc_conf_t *loc, canopy_wire *wire)
+void ngx_http_canopy_take(ngx_http_canopy_request_t *rq, const ngx_http_canopy_loc_conf_t *loc,
+                          canopy_wire *wire)
 {
     header_place place = headers_of(rq);
     const ngx_table_elt_t *came;
-    ngx_flag_t is_begun = 0;
     while ((came = header_next(&place)) != NULL) {
         const known_header *header =
             (loc->known.hashes & bit_of(came->hash)) != 0 ? known_read(&loc->known, came) : NULL;
-        if (header == NULL)
-            continue;
-        if (!is_begun && canopy_wire_begin(wire, &loc->in, rq->received_ns) != 0)
-            return 0;
-        is_begun = 1;
-        if (!take_value(wire, header, &came->value))
+        if (header != NULL && !take_value(wire, header, &came->value))
             tell_malformed(rq, header);
     }
-    if (is_begun && (wire->taken & (CANOPY_WIRE_GRPC_TIMEOUT | CANOPY_WIRE_MS_TIMEOUT)) != 0)
+    if ((wire->taken & NGX_HTTP_CANOPY_TIMEOUTS) != 0)
         tell_timed(rq);
-    return is_begun;
 }
 
 /* -------------------------------------------------------------------- out */
@@ -305,7 +297,7 @@ static ngx_flag_t may_append(const ngx_list_t *list, const ngx_http_canopy_known
     return 1;
 }
 
-/* The time-out alone, of which canopy_wire_write would make the same at twice the cost. */
+/* The time-out alone, if one is sent: what canopy_wire_write makes too, but by a walk up. */
 static int send_timeout(header_list *list, const canopy_wire_policy *out, int64_t deadline_ns)
 {
     char value[CANOPY_TIMEOUT_BYTES];
@@ -321,7 +313,7 @@ static int send_timeout(header_list *list, const canopy_wire_policy *out, int64_
                       : canopy_grpc_timeout_format(left_ns, value);
     if (bytes < 0)
         return bytes == -ENOENT ? 0 : bytes;
-    return add_known(list, list->known->sent, value, (size_t)bytes);
+    return list->known->sent ? add_known(list, list->known->sent, value, (size_t)bytes) : 0;
 }
 
 /* Puts the list in the place of the headers of `r`, or behind them. */
@@ -350,7 +342,7 @@ ngx_int_t ngx_http_canopy_send(ngx_http_request_t *r, const ngx_http_canopy_loc_
     header_list list = {r->pool, &loc->known, (ngx_table_elt_t *)(part + 1), 0};
     if (!appends)
         keep_others(&list, headers);
-    int err = loc->out.fields & ~TIMEOUTS
+    int err = loc->out.fields & ~NGX_HTTP_CANOPY_TIMEOUTS
                   ? canopy_wire_write(ctx, &loc->out, NULL, ngx_http_canopy_now_ns(), add, &list)
                   : send_timeout(&list, &loc->out, ngx_http_canopy_until_ns(rq));
     if (appends && list.nelts > 0) { /* nginx takes a part behind the first for one that has some */

@@ -60,7 +60,6 @@ static char *set_timeout_header(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         ngx_http_canopy_header_t *header = ngx_array_push(loc->timeout_headers);
         if (!header || lower_name(cf, &value[i], &header->name) != NGX_CONF_OK)
             return NGX_CONF_ERROR;
-        header->hash = ngx_hash_key(header->name.data, header->name.len);
         header->grpc = is_word(&header->name, "grpc-timeout");
     }
     return NGX_CONF_OK;
@@ -90,22 +89,13 @@ static char *set_send(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 /* canopy_status [html | json | prometheus] */
 static char *set_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    static const struct {
-        const char *word;
-        ngx_http_canopy_status_format_t format;
-    } formats[] = {{"html", NGX_HTTP_CANOPY_STATUS_HTML},
-                   {"json", NGX_HTTP_CANOPY_STATUS_JSON},
-                   {"prometheus", NGX_HTTP_CANOPY_STATUS_PROMETHEUS}};
     loc_conf *loc = conf;
     ngx_str_t *value = cf->args->elts;
     (void)cmd;
     if (loc->status != NGX_HTTP_CANOPY_STATUS_OFF)
         return "is duplicate";
-    if (cf->args->nelts == 1)
-        loc->status = NGX_HTTP_CANOPY_STATUS_BY_REQUEST;
-    for (size_t i = 0; cf->args->nelts == 2 && i < sizeof formats / sizeof *formats; i++)
-        if (is_word(&value[1], formats[i].word))
-            loc->status = formats[i].format;
+    loc->status = cf->args->nelts == 1 ? NGX_HTTP_CANOPY_STATUS_BY_REQUEST
+                                       : ngx_http_canopy_status_format(&value[1]);
     if (loc->status == NGX_HTTP_CANOPY_STATUS_OFF)
         return "takes \"html\", \"json\" or \"prometheus\"";
     ngx_http_core_loc_conf_t *core = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
@@ -300,11 +290,6 @@ static char *merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
 /* ------------------------------------------------------------------- hooks */
 
-static ngx_int_t add_variables(ngx_conf_t *cf)
-{
-    return ngx_http_canopy_add_variables(cf);
-}
-
 /* At the end of a phase's handlers: which is where most phases begin. */
 static ngx_int_t add_handler(ngx_conf_t *cf, ngx_http_phases phase, ngx_http_handler_pt handler)
 {
@@ -344,7 +329,7 @@ static ngx_int_t hook_in(ngx_conf_t *cf)
     return ngx_http_canopy_wrap_upstreams(cf);
 }
 
-static ngx_http_module_t context = {.preconfiguration = add_variables,
+static ngx_http_module_t context = {.preconfiguration = ngx_http_canopy_add_variables,
                                     .postconfiguration = hook_in,
                                     .create_main_conf = create_main_conf,
                                     .init_main_conf = init_main_conf,

@@ -44,9 +44,11 @@ typedef struct { /* http {} */
 /* A header that says how long the client waits. */
 typedef struct {
     ngx_str_t name;  /* lower case */
-    ngx_uint_t hash; /* as nginx hashes it */
     ngx_flag_t grpc; /* by the grammar of grpc-timeout, else milliseconds */
 } ngx_http_canopy_header_t;
+
+/* Of wire.h's fields the time-outs. */
+#define NGX_HTTP_CANOPY_TIMEOUTS (CANOPY_WIRE_GRPC_TIMEOUT | CANOPY_WIRE_MS_TIMEOUT)
 
 /* The headers that a location reads or sends: a table of them, and bits for a quick look. */
 typedef struct {
@@ -230,12 +232,11 @@ void ngx_http_canopy_wrap_content(ngx_conf_t *cf, const ngx_http_canopy_loc_conf
 /* headers.c. Of a location, once its policies are made. */
 ngx_int_t ngx_http_canopy_know_headers(ngx_conf_t *cf, ngx_http_canopy_loc_conf_t *conf);
 /*
- * Takes what a request brings along of the headers that `loc` reads: true where one of them
- * came, and then `*wire` is begun, and holds the least of the time-outs; else it is
- * untouched. What came malformed is logged.
+ * Takes what a request brings along of the headers that `loc` reads into `wire`, which is
+ * begun with its policy. What came malformed is logged.
  */
-ngx_flag_t ngx_http_canopy_take(ngx_http_canopy_request_t *rq,
-                                const ngx_http_canopy_loc_conf_t *loc, canopy_wire *wire);
+void ngx_http_canopy_take(ngx_http_canopy_request_t *rq, const ngx_http_canopy_loc_conf_t *loc,
+                          canopy_wire *wire);
 /*
  * Puts what `ctx`, a try's context, sends along in the place of what `r` came with: so that
  * create_request, called after it, sends that. NGX_OK; NGX_ABORT: no time is left to
@@ -247,7 +248,9 @@ ngx_int_t ngx_http_canopy_send(ngx_http_request_t *r, const ngx_http_canopy_loc_
 /* variables.c */
 ngx_int_t ngx_http_canopy_add_variables(ngx_conf_t *cf);
 
-/* status.c: the content handler of a location with canopy_status */
+/* status.c. The format of that name; NGX_HTTP_CANOPY_STATUS_OFF: there is none. */
+ngx_http_canopy_status_format_t ngx_http_canopy_status_format(const ngx_str_t *name);
+/* The content handler of a location with canopy_status. */
 ngx_int_t ngx_http_canopy_status(ngx_http_request_t *r);
 
 #endif

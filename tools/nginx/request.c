@@ -51,20 +51,16 @@ static canopy_ctx *make_plain(int64_t deadline_ns)
 static canopy_ctx *make_from_headers(request *rq, const loc_conf *loc)
 {
     canopy_wire wire;
-    ngx_flag_t came = ngx_http_canopy_take(rq, loc, &wire);
-    int64_t timeout_ns = allowed_ns(loc, came ? wire.timeout_ns : CANOPY_NEVER);
-    rq->deadline_ns = later_ns(rq->received_ns, timeout_ns);
-    if (!came && loc->trace)
-        (void)canopy_wire_begin(&wire, &loc->in, rq->received_ns);
-    if (loc->trace && (!came || !(wire.taken & CANOPY_WIRE_TRACE)) &&
+    (void)canopy_wire_begin(&wire, &loc->in, rq->received_ns); /* of a policy that is valid */
+    ngx_http_canopy_take(rq, loc, &wire);
+    wire.timeout_ns = allowed_ns(loc, wire.timeout_ns);
+    rq->deadline_ns = later_ns(rq->received_ns, wire.timeout_ns);
+    if (loc->trace && !(wire.taken & CANOPY_WIRE_TRACE) &&
         canopy_traceparent_next(NULL, CANOPY_TRACE_SAMPLED | CANOPY_TRACE_RANDOM, NULL,
-                                &wire.trace) == 0) {
+                                &wire.trace) == 0)
         wire.taken |= CANOPY_WIRE_TRACE;
-        came = 1;
-    }
-    if (!came || !(wire.taken & (CANOPY_WIRE_TRACE | CANOPY_WIRE_BAGGAGE)))
+    if (!(wire.taken & (CANOPY_WIRE_TRACE | CANOPY_WIRE_BAGGAGE)))
         return make_plain(rq->deadline_ns);
-    wire.timeout_ns = timeout_ns;
     return canopy_with_wire(ngx_http_canopy_process.served, &wire);
 }
 
@@ -130,7 +126,7 @@ static void count_live(ngx_int_t change)
 
 /*
  * Records are used again: from the pool of a request, where it is nearly full, they would take
- * a block more of memory, which costs as much as all that we do otherwise.
+ * a block more of memory.
  */
 static request *take_record(ngx_log_t *log)
 {

@@ -23,21 +23,21 @@ static const format formats[] = {
 
 #define FORMATS (sizeof formats / sizeof *formats)
 
-static const format *format_of_location(ngx_uint_t configured)
+static const format *format_at(ngx_uint_t number)
 {
     for (size_t i = 0; i < FORMATS; i++)
-        if (formats[i].format == configured)
+        if (formats[i].format == number)
             return &formats[i];
     return NULL;
 }
 
-static const format *format_of_argument(const ngx_str_t *argument)
+ngx_http_canopy_status_format_t ngx_http_canopy_status_format(const ngx_str_t *name)
 {
     for (size_t i = 0; i < FORMATS; i++)
-        if (formats[i].name.len == argument->len &&
-            ngx_strncmp(formats[i].name.data, argument->data, argument->len) == 0)
-            return &formats[i];
-    return NULL;
+        if (formats[i].name.len == name->len &&
+            ngx_strncmp(formats[i].name.data, name->data, name->len) == 0)
+            return formats[i].format;
+    return NGX_HTTP_CANOPY_STATUS_OFF;
 }
 
 static const format *format_of_accept(ngx_http_request_t *r)
@@ -58,9 +58,9 @@ static const format *format_of(ngx_http_request_t *r, ngx_uint_t configured)
 {
     ngx_str_t argument;
     if (configured != NGX_HTTP_CANOPY_STATUS_BY_REQUEST)
-        return format_of_location(configured);
+        return format_at(configured);
     if (ngx_http_arg(r, (u_char *)"format", sizeof("format") - 1, &argument) == NGX_OK)
-        return format_of_argument(&argument);
+        return format_at(ngx_http_canopy_status_format(&argument));
     return format_of_accept(r);
 }
 

@@ -171,14 +171,13 @@ ngx_int_t ngx_http_canopy_call_begin(call_t *call, ngx_flag_t is_sent)
 
 void ngx_http_canopy_call_count(call_t *call)
 {
-    const uint32_t timeouts = CANOPY_WIRE_GRPC_TIMEOUT | CANOPY_WIRE_MS_TIMEOUT;
     if (call->ctx == NULL)
         return;
     call->rq->tries++;
     ngx_http_canopy_count(NGX_HTTP_CANOPY_TRIES);
     if (call->tries++ > 0)
         ngx_http_canopy_count(NGX_HTTP_CANOPY_RETRIES);
-    if ((loc_of(call->r)->out.fields & timeouts) != 0 &&
+    if (loc_of(call->r)->known.sent != NULL &&
         (call->is_timed || ngx_http_canopy_until_ns(call->rq) != CANOPY_NEVER))
         ngx_http_canopy_count(NGX_HTTP_CANOPY_TIMEOUT_SENT);
 }

@@ -251,3 +251,13 @@ def test_requests_that_nginx_refuses_make_no_contexts_for_ever(scene):
         connection.sock.shutdown(1)
         connection.rest()
     eventually("no context", lambda: nginx.totals()["live"] == 0)
+
+
+def test_a_time_out_that_is_read_and_not_sent(scene):
+    """Neither as it came nor as what is left; the request has it all the same."""
+    headers = [("grpc-timeout", "600S"), ("X-Other", "kept")]
+    found, request = passed_on(scene, headers, "canopy on; canopy_timeout_header grpc-timeout; "
+                               "canopy_send off;")
+    assert found.status == 200, found
+    assert request.header("grpc-timeout") is None and request.header("x-other") == "kept"
+    assert scene.last.totals()["timeouts_received"] == 1
