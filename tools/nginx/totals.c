@@ -63,6 +63,7 @@ ngx_int_t ngx_http_canopy_totals_zone(ngx_conf_t *cf, ngx_shm_zone_t **zone)
     return NGX_OK;
 }
 
+/* A sum is of no one moment: nothing but T1 to T4 is ordered. */
 static uint64_t relaxed(const _Atomic uint64_t *total)
 {
     return atomic_load_explicit(total, memory_order_relaxed);
@@ -92,8 +93,10 @@ void ngx_http_canopy_totals_open(ngx_shm_zone_t *zone)
     ngx_http_canopy_slot = totals != NULL ? &totals->slots[ngx_process_slot] : &nobodys;
     counts_read(ngx_http_canopy_slot, counts);
     atomic_store_explicit(&ngx_http_canopy_slot->lost, unfinished(counts), memory_order_relaxed);
-    /* Who sees the pid sees what was lost before. */
+    /* T1: pairs with T2. Who sees the pid sees what was lost before. */
     atomic_store_explicit(&ngx_http_canopy_slot->pid, (uint64_t)ngx_pid, memory_order_release);
+    /* T3: pairs with T4. Who sees what is counted from here on sees the pid. */
+    atomic_thread_fence(memory_order_release);
 }
 
 /* A master and its processes are a session, so another process with that number is none. */
@@ -121,14 +124,18 @@ static void slot_read(const ngx_http_canopy_slot_t *slot, uint64_t pid, ngx_http
         sum->latenesses[i] += relaxed(&slot->latenesses[i]);
 }
 
-/* Again, where the slot is taken meanwhile: what began since then is not lost. */
+/*
+ * Again, where the slot is taken meanwhile: what began since then is not lost. Who has read a
+ * count of the next one's (T4) sees its pid, and is not content with the one before.
+ */
 static void slot_add(const ngx_http_canopy_slot_t *slot, ngx_http_canopy_sum_t *sum)
 {
-    uint64_t pid = atomic_load_explicit(&slot->pid, memory_order_acquire), now;
+    uint64_t pid = atomic_load_explicit(&slot->pid, memory_order_acquire), now; /* T2: with T1 */
     while (pid != 0) {
         ngx_http_canopy_sum_t with = *sum;
         slot_read(slot, pid, &with);
-        now = atomic_load_explicit(&slot->pid, memory_order_acquire);
+        atomic_thread_fence(memory_order_acquire);                    /* T4: with T3 */
+        now = atomic_load_explicit(&slot->pid, memory_order_acquire); /* T2 */
         if (now == pid) {
             *sum = with;
             return;
