@@ -7,7 +7,17 @@ import struct
 import bounds
 
 
-class Response:
+class Message:
+    """A request or a response, of which `headers` are known."""
+
+    def all(self, name):
+        return [value for key, value in self.headers if key == name.lower()]
+
+    def header(self, name):
+        return (self.all(name) or [None])[0]
+
+
+class Response(Message):
     """What came: `whole` is false where the connection ended in the middle of it."""
 
     def __init__(self, status, headers):
@@ -15,12 +25,6 @@ class Response:
         self.headers = headers
         self.body = b""
         self.whole = True
-
-    def all(self, name):
-        return [value for key, value in self.headers if key == name.lower()]
-
-    def header(self, name):
-        return (self.all(name) or [None])[0]
 
     def __repr__(self):
         return f"{self.status} {self.headers} {self.body[:200]!r}{'' if self.whole else ' (cut)'}"
@@ -99,9 +103,11 @@ def reset(sock):
     sock.close()
 
 
-class Connection:
-    def __init__(self, port, tls=None, patience=None):
-        self.sock = socket.create_connection(("127.0.0.1", port), patience or bounds.PATIENCE)
+class Socket:
+    """A connection to a server, whatever is spoken on it."""
+
+    def __init__(self, port, tls, patience):
+        self.sock = socket.create_connection(("127.0.0.1", port), patience)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if tls:
             self.sock = tls.wrap_socket(self.sock, server_hostname="localhost")
@@ -118,6 +124,11 @@ class Connection:
             self.sock.sendall(data)
         except (ConnectionError, BrokenPipeError):
             pass  # what there is to see of it, the response shows
+
+
+class Connection(Socket):
+    def __init__(self, port, tls=None, patience=None):
+        super().__init__(port, tls, patience or bounds.PATIENCE)
 
     def ask(self, target, method="GET", headers=(), body=None):
         """Sends a request, or its head where `body` is a length that is to come."""

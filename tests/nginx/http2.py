@@ -3,7 +3,6 @@ reset or left half open as a scenario wants it. Of what is answered it reads the
 the body and the end."""
 
 import collections
-import socket
 import struct
 
 import bounds
@@ -66,28 +65,13 @@ class Stream:
         return f"status {self.status}, {len(self.body)} bytes, ended {self.ended}, reset {self.reset}"
 
 
-class Connection:
+class Connection(client.Socket):
     def __init__(self, port, tls=None, window=1 << 30):
-        self.sock = socket.create_connection(("127.0.0.1", port), bounds.PATIENCE)
-        if tls:
-            self.sock = tls.wrap_socket(self.sock, server_hostname="localhost")
-        self.reader = client.Reader(self.sock)
+        super().__init__(port, tls, bounds.PATIENCE)
         self.streams = collections.defaultdict(Stream)
         self.next, self.goaway, self.block = 1, None, b""
         self.send(PREFACE + frame(SETTINGS, 0, 0, struct.pack(">HI", INITIAL_WINDOW, window)) +
                   frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", (1 << 30) - 1)))
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
-
-    def send(self, data):
-        try:
-            self.sock.sendall(data)
-        except (ConnectionError, BrokenPipeError):
-            pass
 
     def ask(self, path, method="GET", headers=(), body=None, scheme="http"):
         """Begins a stream, and gives its number; `body` False: it stays open."""

@@ -13,7 +13,7 @@ import bounds
 import client
 
 
-class Exchange:
+class Exchange(client.Message):
     """A request as it came, and what can be done about it."""
 
     def __init__(self, upstream, connection, position, head):
@@ -25,12 +25,6 @@ class Exchange:
         self.body = b""
         self.first, self.headers = client.parse_head(head)
         self.method, self.target = (self.first.split(" ") + ["", ""])[:2]
-
-    def all(self, name):
-        return [value for key, value in self.headers if key == name.lower()]
-
-    def header(self, name):
-        return (self.all(name) or [None])[0]
 
     def __repr__(self):
         return f"[{self.connection}.{self.position}] {self.first}"
