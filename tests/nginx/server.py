@@ -203,7 +203,7 @@ class Nginx:
         """Of the first worker, once the looks of our own at it are over."""
         seen = None
         for _ in range(100):
-            found = open_files(self.workers()[0])
+            found = open_files(bounds.eventually("a worker is there", self.workers)[0])
             if found == seen:
                 return found
             seen = found
