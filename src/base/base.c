@@ -1,5 +1,9 @@
 /*
  * base.c - the library's lock and the start of its threads.
+ *
+ * Ordering pairs:
+ *   TB1/TB1  a thread says by a release that it has begun, and who forks reads so by an acquire.
+ *         Without it the child may see a lock taken that the thread let go of as it began.
  */
 #include "base/base.h"
 
@@ -79,9 +83,13 @@ void threads_init(void)
     ordinary.has_cpus = sched_getaffinity(0, sizeof ordinary.cpus, ordinary.cpus) == 0;
 }
 
+/* How many of our threads have been made and have not begun. */
+static atomic_u32 beginning;
+
 static void *thread_main(void *arg)
 {
     const struct thread_role *role = arg;
+    u32_fetch_add_acq_rel(&beginning, -1U); /* TB1 */
     pthread_setname_np(pthread_self(), role->name);
     thread_is_library = !role->runs_user_code;
     thread_is_worker = role->runs_user_code;
@@ -103,7 +111,10 @@ static int create(pthread_t *thread, const struct thread_role *role, bool inheri
         pthread_attr_setschedpolicy(&attr, SCHED_OTHER);
         pthread_attr_setschedparam(&attr, &none);
     }
+    u32_fetch_add_relaxed(&beginning, 1);
     err = pthread_create(thread, &attr, thread_main, (void *)(uintptr_t)role);
+    if (err)
+        u32_fetch_add_relaxed(&beginning, -1U);
     pthread_attr_destroy(&attr);
     return err;
 }
@@ -131,9 +142,21 @@ int thread_start(const struct thread_role *role)
     return err;
 }
 
+/*
+ * A sanitizer allocates before it lets a thread begin, and not each of them sees to its
+ * allocator's locks at a fork: the child would wait for one for ever. A thread that does not
+ * come to run in a second, of those that a debugger holds, keeps no program from its fork.
+ */
+void threads_fork_prepare(void)
+{
+    for (int tries = 0; tries < 10000 && u32_load_acquire(&beginning) != 0; tries++) /* TB1 */
+        pause_ns(NS_PER_SECOND / 10000);
+}
+
 void threads_fork_child(void)
 {
     sigset_t now;
+    u32_store_relaxed(&beginning, 0);
     if (!thread_is_library && !thread_is_worker)
         return;
     thread_is_library = thread_is_worker = false;

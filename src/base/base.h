@@ -178,6 +178,9 @@ int thread_start(const struct thread_role *role);
 /* When the library is loaded: what is ordinary. */
 void threads_init(void);
 
+/* Before a fork, with library_lock held: none of our threads is on its way into its code. */
+void threads_fork_prepare(void);
+
 /*
  * After a fork by one of our threads, from a callback or a hook: it is the child's only
  * one, no longer ours, and if user code left the mask as it was, an ordinary mask serves

@@ -26,6 +26,7 @@ static void fork_prepare(void)
     pthread_mutex_lock(&signals_lock);
     pthread_mutex_lock(&merge_lock);
     pthread_mutex_lock(&library_lock);
+    threads_fork_prepare(); /* none is made without the lock */
 }
 
 static void fork_release(void)

@@ -28,7 +28,7 @@ const char *__tsan_default_options(void)
 
 static pid_t child_start(void (*body)(void *arg), void *arg)
 {
-    pid_t child = fork_settled();
+    pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
         alarm(30); /* alarms are not inherited */
@@ -249,6 +249,34 @@ static void observe_inherited(void *arg)
     require(canopy_deadline(tree->timed, &deadline_ns) && deadline_ns < CANOPY_NEVER);
     require(!canopy_wait(tree->live, now_ns() + MILLISECONDS(2)));
     require(canopy_wait(tree->cancelled, CANOPY_NEVER));
+}
+
+/* ------------------------------------------------------------------ threads that begin */
+
+static void allocate_some(void *unused)
+{
+    (void)unused;
+    for (size_t bytes = 8; bytes < 65536; bytes *= 2) {
+        void *memory = malloc(bytes);
+        require(memory);
+        free(memory);
+    }
+}
+
+/* Forks in the moment in which the library starts a thread, and another. */
+static void fork_as_threads_begin(void *unused)
+{
+    (void)unused;
+    canopy_ctx *root = canopy_with_timeout(canopy_background(), SECONDS(3600));
+    require(root);
+    in_child(allocate_some, NULL);
+    canopy_end(root);
+}
+
+TEST(p40_a_child_of_a_fork_as_the_librarys_threads_begin_may_allocate)
+{
+    for (int i = 0; i < 40; i++)
+        in_child(fork_as_threads_begin, NULL);
 }
 
 TEST(p40_inherited_contexts_may_be_observed)

@@ -218,17 +218,6 @@ size_t count_threads(const char *prefix, long tids[THREADS_LISTED])
     return count;
 }
 
-pid_t fork_settled(void)
-{
-    /* A thread has its name once it has begun. Those of a test's own never have one. */
-    for (int tries = 0; UNDER_SANITIZER && tries < 200; tries++) {
-        if (count_threads("canopy-", NULL) + 1 == count_threads("", NULL))
-            break;
-        pause_ns(MILLISECONDS(5));
-    }
-    return fork();
-}
-
 /* ------------------------------------------------------------------ memory */
 
 /* Lies behind each block; found through the size that release is given. */

@@ -167,12 +167,6 @@ size_t resident_bytes(void);
 #define THREADS_LISTED 16
 size_t count_threads(const char *prefix, long tids[THREADS_LISTED]);
 
-/*
- * fork, for a parent whose threads are the library's: under a sanitizer once these have
- * begun, as its allocator is not taken over a fork beside a thread that has not.
- */
-pid_t fork_settled(void);
-
 /* ------------------------------------------------------------------ memory */
 
 /*

@@ -112,7 +112,7 @@ TEST(core_threads_outlive_roots_that_another_one_frees)
 /* In a child of a fork; a root is busy there at most where another thread was at work. */
 static int work_under_all_and_free_them(struct fixture roots[], bool may_be_busy)
 {
-    pid_t child = fork_settled();
+    pid_t child = fork();
     if (child == 0) {
         alarm(CHILD_TIMEOUT_S);
         work_under_all(roots);

@@ -70,7 +70,7 @@ TEST(loop_inherited_over_a_fork_can_be_closed_and_no_more)
     assert_int_equal(canopy_loop_after_func(ended, &l.loop, &claimed, note, &seen), 0);
     assert_int_equal(canopy_loop_timeout_ns(&l.loop, 0), CANOPY_NEVER);
     cancel_elsewhere(ended);
-    pid_t child = fork_settled();
+    pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0)
         outlive_the_loop(&l, &armed, &claimed);

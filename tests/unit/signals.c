@@ -395,7 +395,7 @@ TEST(p37_a_signal_before_the_end_is_the_end)
 static int in_child(void (*body)(void))
 {
     int status;
-    pid_t child = fork_settled();
+    pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
         alarm(CHILD_TIMEOUT_S);
