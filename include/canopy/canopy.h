@@ -190,13 +190,14 @@ typedef struct canopy_config {
     size_t max_live;
     canopy_clock clock; /* who drives its deadlines */
     int64_t now_ns;     /* CANOPY_CLOCK_HOST: the time at which it starts */
+    uint64_t inspect;   /* 0, or CANOPY_INSPECT_NOTES: what can be seen inside (inspect.h) */
 } canopy_config;
 
 /*
  * A root of one's own: its own memory, limits and clock. NULL config: all
  * defaults. It can be cancelled, like any context that is not background.
- * Errors: EINVAL (a size that no version has had, one hook without the other, unknown clock, a
- * negative now_ns, a non-zero tail), ENOMEM. Ownership: canopy_root_free; release
+ * Errors: EINVAL (a size that no version has had, one hook without the other, unknown clock or
+ * `inspect`, a negative now_ns, a non-zero tail), ENOMEM. Ownership: canopy_root_free; release
  * and end on the handle never take the root's own reference. May block.
  */
 CANOPY_API CANOPY_MUST_USE canopy_ctx *canopy_root_new(const canopy_config *config);

@@ -18,6 +18,7 @@ __thread char thread_marker __attribute__((tls_model("initial-exec")));
 __thread bool thread_is_library __attribute__((tls_model("initial-exec")));
 __thread bool thread_is_worker __attribute__((tls_model("initial-exec")));
 atomic_u32 fork_generation;
+atomic_u32 odd_contexts;
 
 bool fence_is_asymmetric;
 

@@ -204,4 +204,7 @@ static inline bool runner_is_self(uint64_t runner)
 /* Advances with each fork in the child, so that what was inherited can be told. */
 extern atomic_u32 fork_generation;
 
+/* Not 0 once there may be contexts of before a fork, or such of which notes are kept. */
+extern atomic_u32 odd_contexts;
+
 #endif

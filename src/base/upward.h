@@ -9,6 +9,7 @@
 #define CANOPY_UPWARD_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct canopy_ctx;
 struct domain;
@@ -43,6 +44,12 @@ enum trimmed children_trim(struct domain *domain);
  * false: there is none. callbacks/worker.c.
  */
 bool worker_end(struct canopy_ctx *ctx);
+
+/*
+ * By tree/note.c: what time it is in a domain, or half a millisecond later at most.
+ * time/deadline.c.
+ */
+int64_t domain_time_ns(const struct domain *domain);
 
 /* By tree/ctx.c: a context goes that still watches signals. host/signals.c. */
 void signals_end(const struct canopy_ctx *ctx);

@@ -28,6 +28,7 @@
 
 #include "callbacks/callback.h"
 #include "tree/extension.h"
+#include "tree/note.h"
 
 struct group_state {
     struct handoff left; /* members that have nothing left to do, to be joined */
@@ -74,7 +75,7 @@ int canopy_group_init(canopy_group *group, const canopy_ctx *parent, unsigned li
     struct group_state *state = calloc(1, sizeof *state);
     if (!state)
         return -ENOMEM;
-    state->ctx = canopy_with_cancel(parent);
+    state->ctx = ctx_derive(parent, KIND_CANCEL);
     struct extension *extension = state->ctx ? extension_get(state->ctx) : NULL;
     if (!extension) {
         int err = state->ctx ? ENOMEM : errno;
@@ -120,7 +121,7 @@ static void member_end(void *arg)
     pthread_cleanup_push(member_leave, member);
     if (member->result != 0 && u32_cas_acq_rel(&group->failed, &none, 1)) { /* M1 */
         group->result = member->result;
-        *group->cause = (canopy_cause){.code = member->result, .text = "group member failed"};
+        *group->cause = (canopy_cause){.code = member->result, .text = cause_of_groups.text};
         canopy_cancel_cause(group->ctx, member->cause ? member->cause : group->cause);
     }
     pthread_cleanup_pop(1);

@@ -50,6 +50,7 @@ static void fork_child(void)
     rcu_fork_child();
     threads_fork_child();
     u32_fetch_add_relaxed(&fork_generation, 1);
+    u32_store_relaxed(&odd_contexts, 1);
     ticks_fork_child();
     if (u32_load_relaxed(&initialised)) {
         fence_init();

@@ -3,6 +3,7 @@
  */
 #include "callbacks/callback.h"
 #include "host/signals.h"
+#include "tree/note.h"
 
 /* cancel_tree by the owner of a merged context, which may watch signals. */
 static bool merged_cancel(struct canopy_ctx *ctx, uintptr_t word, struct pass *pass)
@@ -21,10 +22,33 @@ merged_cancel_and_deliver(struct canopy_ctx *ctx, uintptr_t word)
     return won;
 }
 
-static bool __attribute__((noinline)) cancel_other(struct canopy_ctx *ctx, uintptr_t word)
+static bool cancel_noted(struct canopy_ctx *ctx, uintptr_t word, const void *place,
+                         struct pass *pass)
+{
+    bool won = ctx_kind(ctx) == KIND_MERGED ? merged_cancel(ctx, word, pass)
+                                            : cancel_tree(ctx, word, pass);
+    if (won)
+        note_place(ctx, place);
+    return won;
+}
+
+static bool __attribute__((noinline))
+cancel_noted_and_deliver(struct canopy_ctx *ctx, uintptr_t word, const void *place)
+{
+    struct pass pass;
+    pass_init(&pass);
+    bool won = cancel_noted(ctx, word, place, &pass);
+    deliver(&pass, false);
+    return won;
+}
+
+static bool __attribute__((noinline))
+cancel_other(struct canopy_ctx *ctx, uintptr_t word, const void *place)
 {
     if (!ctx || !kind_is_cancellable(ctx_kind(ctx)))
         return false;
+    if (ctx->parent & PARENT_NOTED)
+        return cancel_noted_and_deliver(ctx, word, place);
     if (unlikely(ctx_kind(ctx) == KIND_MERGED))
         return merged_cancel_and_deliver(ctx, word);
     return cancel_and_deliver(ctx, word);
@@ -40,11 +64,12 @@ static bool __attribute__((noinline)) cancel_rest_and_deliver(struct canopy_ctx 
     return true;
 }
 
-static inline bool cancel(struct canopy_ctx *ctx, const canopy_cause *cause)
+static inline __attribute__((always_inline)) bool cancel(struct canopy_ctx *ctx,
+                                                         const canopy_cause *cause)
 {
     uintptr_t word = state_word(cause, STATE_CANCELED);
-    if (unlikely(!ctx) || unlikely(ctx_kind(ctx) != KIND_CANCEL))
-        return cancel_other(ctx, word);
+    if (unlikely(!ctx) || unlikely(ctx_kind_unless_noted(ctx) != KIND_CANCEL))
+        return cancel_other(ctx, word, PLACE_OF_CALL);
     if (unlikely(!cancel_live(ctx, word)))
         return cancel_and_deliver(ctx, word);
     return cancel_is_over(ctx) || cancel_rest_and_deliver(ctx);
@@ -68,29 +93,51 @@ static void __attribute__((noinline)) deliver_and_release(struct pass *pass, can
     pthread_cleanup_pop(1);
 }
 
-static void __attribute__((noinline)) end_in_steps(canopy_ctx *ctx)
+/* A context with a note, a static, or nothing that has an end. */
+static void __attribute__((noinline)) end_other(canopy_ctx *ctx, const void *place)
 {
+    if (ctx_kind(ctx) == KIND_STATIC || ctx_release_noted(ctx))
+        return;
     if (kind_is_cancellable(ctx_kind(ctx))) {
         struct pass pass;
         pass_init(&pass);
-        uintptr_t word = state_word(CANOPY_CANCELED, STATE_CANCELED);
-        if (ctx_kind(ctx) == KIND_MERGED)
-            merged_cancel(ctx, word, &pass);
-        else
-            cancel_tree(ctx, word, &pass);
-        if (unlikely(pass.first != NULL)) {
-            deliver_and_release(&pass, ctx);
-            return;
-        }
+        cancel_noted(ctx, state_word(CANOPY_CANCELED, STATE_CANCELED), place, &pass);
+        deliver_and_release(&pass, ctx);
+        return;
     }
-    if (ctx_kind(ctx) != KIND_STATIC)
+    refs_drop(ctx, REFS_HANDLE);
+}
+
+static void __attribute__((noinline)) end_by_cancel(canopy_ctx *ctx)
+{
+    struct pass pass;
+    pass_init(&pass);
+    uintptr_t word = state_word(CANOPY_CANCELED, STATE_CANCELED);
+    if (ctx_kind(ctx) == KIND_MERGED)
+        merged_cancel(ctx, word, &pass);
+    else
+        cancel_tree(ctx, word, &pass);
+    if (unlikely(pass.first != NULL))
+        deliver_and_release(&pass, ctx);
+    else
         refs_drop(ctx, REFS_HANDLE);
 }
 
+static void __attribute__((noinline)) end_in_steps(canopy_ctx *ctx, const void *place)
+{
+    if (ctx_kind_unless_noted(ctx) <= KIND_MERGED)
+        end_by_cancel(ctx);
+    else if (ctx_kind_unless_noted(ctx) > KIND_DETACHED)
+        end_other(ctx, place);
+    else
+        refs_drop(ctx, REFS_HANDLE);
+}
+
+/* Optimised it is jumped to, so that it returns to where canopy_end would. */
 static void __attribute__((noinline)) end_slowly(canopy_ctx *ctx)
 {
     if (!release_sole(ctx))
-        end_in_steps(ctx);
+        end_in_steps(ctx, PLACE_OF_CALL);
 }
 
 void canopy_end(canopy_ctx *ctx)

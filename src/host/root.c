@@ -8,6 +8,16 @@
 
 #include "time/deadline.h"
 #include "tree/extension.h"
+#include "tree/note.h"
+#include <canopy/inspect.h>
+
+/* 1.0.0's config, which none is shorter than, had what comes before this field. */
+#define CONFIG_LEAST_BYTES offsetof(canopy_config, inspect)
+_Static_assert(offsetof(canopy_config, allocate) == 8 && offsetof(canopy_config, release) == 16 &&
+                   offsetof(canopy_config, user) == 24 && offsetof(canopy_config, max_live) == 32 &&
+                   offsetof(canopy_config, clock) == 40 && offsetof(canopy_config, now_ns) == 48 &&
+                   CONFIG_LEAST_BYTES == 56 && CANOPY_CLOCK_LIBRARY == 0 && CANOPY_CLOCK_HOST == 1,
+               "programs of 1.0.0 give this");
 
 /* True for a config that this version understands; `*known` is what it knows of it. */
 static bool config_read(const canopy_config *config, canopy_config *known)
@@ -15,17 +25,58 @@ static bool config_read(const canopy_config *config, canopy_config *known)
     memset(known, 0, sizeof *known);
     if (!config)
         return true;
-    /* 1.0.0's, which none is shorter than; a later one's may be longer, with nothing in it. */
-    if (config->size < sizeof *known || config->size > 4096)
+    /* A later version's may be longer, with nothing in it. */
+    bool has_size = config->size == CONFIG_LEAST_BYTES ||
+                    (config->size >= sizeof *known && config->size <= 4096);
+    if (!has_size)
         return false;
-    memcpy(known, config, sizeof *known);
+    memcpy(known, config, config->size < sizeof *known ? config->size : sizeof *known);
     for (const char *tail = (const char *)(config + 1), *end = (const char *)config + config->size;
          tail < end; tail++)
         if (*tail)
             return false;
-    return !known->allocate == !known->release &&
+    return !known->allocate == !known->release && !(known->inspect & ~CANOPY_INSPECT_NOTES) &&
            (known->clock == CANOPY_CLOCK_LIBRARY ||
             (known->clock == CANOPY_CLOCK_HOST && known->now_ns >= 0));
+}
+
+/* What threads without a heap count in a root with notes lies behind the domain. */
+struct noted_domain {
+    struct domain domain;
+    struct counts counts;
+};
+
+static size_t domain_bytes(bool is_noted)
+{
+    return is_noted ? sizeof(struct noted_domain) : sizeof(struct domain);
+}
+
+static void domain_give_back(struct domain *domain)
+{
+    domain->release(domain->user, domain, CACHE_LINE, domain_bytes(domain->counts != NULL));
+}
+
+/* NULL: no memory. */
+static struct domain *domain_new(const canopy_config *known)
+{
+    size_t bytes = domain_bytes(known->inspect);
+    struct domain *domain = known->allocate(known->user, CACHE_LINE, bytes);
+    if (!domain)
+        return NULL;
+    memset(domain, 0, bytes);
+    u64_store_relaxed(&domain->bytes, bytes);
+    domain->allocate = known->allocate;
+    domain->release = known->release;
+    domain->user = known->user;
+    domain->max_live = known->max_live;
+    domain->host_clock = known->clock == CANOPY_CLOCK_HOST;
+    domain->is_told = known->max_live || known->inspect;
+    i64_store_relaxed(&domain->now_ns, known->now_ns);
+    if (known->inspect) {
+        domain->counts = &((struct noted_domain *)domain)->counts;
+        u32_store_relaxed(&odd_contexts, 1);
+    }
+    return domain;
 }
 
 canopy_ctx *canopy_root_new(const canopy_config *config)
@@ -39,31 +90,23 @@ canopy_ctx *canopy_root_new(const canopy_config *config)
         known.allocate = default_domain.allocate;
         known.release = default_domain.release;
     }
-    struct domain *domain = NULL;
-    if (library_init() == 0)
-        domain = known.allocate(known.user, CACHE_LINE, sizeof *domain);
+    struct domain *domain = library_init() == 0 ? domain_new(&known) : NULL;
     if (!domain) {
         errno = ENOMEM;
         return NULL;
     }
-    memset(domain, 0, sizeof *domain);
-    u64_store_relaxed(&domain->bytes, sizeof *domain);
-    domain->allocate = known.allocate;
-    domain->release = known.release;
-    domain->user = known.user;
-    domain->max_live = known.max_live;
-    domain->host_clock = known.clock == CANOPY_CLOCK_HOST;
-    i64_store_relaxed(&domain->now_ns, known.now_ns);
     if (domain_add(domain)) {
         domain->root = ctx_alloc(domain, KIND_ROOT);
         if (domain->root) {
+            if (domain->counts)
+                note_born(domain->root, NULL, heap_get(domain), PLACE_OF_CALL);
             domain_leave(domain);
             return domain->root;
         }
         domain_remove(domain);
         domain_free_memory(domain);
     }
-    known.release(known.user, domain, CACHE_LINE, sizeof *domain);
+    domain_give_back(domain);
     errno = ENOMEM;
     return NULL;
 }
@@ -85,7 +128,7 @@ int canopy_root_free(canopy_ctx *root)
     if (aux & AUX_EXTENSION)
         extension_close(aux_extension(aux));
     domain_free_memory(domain);
-    domain->release(domain->user, domain, CACHE_LINE, sizeof *domain);
+    domain_give_back(domain);
     return 0;
 }
 

@@ -46,6 +46,7 @@
 #include "callbacks/worker.h"
 #include "time/clock.h"
 #include "tree/extension.h"
+#include "tree/merge.h"
 
 #define SIGNALS 64 /* 1 to 64, a bit each */
 
@@ -372,7 +373,7 @@ canopy_ctx *canopy_with_signals(const canopy_ctx *parent, const int signals[], s
         inputs[count++] = canopy_retain(sources[number].ctx);
     }
     pthread_mutex_unlock(&signals_lock);
-    canopy_ctx *ctx = err ? NULL : canopy_with_any(inputs, count);
+    canopy_ctx *ctx = err ? NULL : merged_new(inputs, count, PLACE_OF_CALL);
     if (!ctx && !err)
         err = errno;
     for (size_t i = 1; i < count; i++)

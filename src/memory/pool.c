@@ -121,11 +121,18 @@ static void count_taken(struct heap *heap, enum object_class class, uint64_t cou
 
 /* ---------------------------------------------------------- slabs to the system */
 
+void slab_free(struct slab *slab)
+{
+    if (slab->notes)
+        notes_free(slab);
+    domain_release(slab->domain, slab, SLAB_BYTES, SLAB_ALLOCATED_BYTES);
+}
+
 static void slab_reclaim(struct handoff_node *node)
 {
     struct slab *slab = (struct slab *)((char *)node - offsetof(struct slab, retired));
     struct domain *domain = slab->domain;
-    domain_release(domain, slab, SLAB_BYTES, SLAB_ALLOCATED_BYTES);
+    slab_free(slab);
     domain_let_go(domain);
 }
 
@@ -186,15 +193,21 @@ static struct slab *slab_new(struct heap *heap, enum object_class class)
     slab->due_ns = INT64_MIN;
     for (unsigned i = 0; i < SLAB_SECTORS; i++)
         i64_store_relaxed(&slab->sector_due_ns[i], CANOPY_NEVER);
-    if (!shelf_put(&domain->slabs, domain, slab, &slab->place)) {
-        domain_release(domain, slab, SLAB_BYTES, SLAB_ALLOCATED_BYTES);
+    bool has_notes = class == CLASS_CTX && domain->counts;
+    if ((has_notes && !notes_open(slab)) ||
+        !shelf_put(&domain->slabs, domain, slab, &slab->place)) {
+        slab_free(slab);
         return NULL;
     }
+    if (has_notes)
+        notes_publish(slab);
     return slab;
 }
 
 static void slab_retire(struct slab *slab)
 {
+    if (slab->notes)
+        notes_close(slab);
     shelf_take(&slab->domain->slabs, slab->place);
     domain_hold(slab->domain);
     rcu_retire(&slab_queue, &slab->retired);
@@ -600,10 +613,10 @@ void orphan_return(struct heap *heap)
 
 static struct heap *heap_new(struct domain *domain)
 {
-    struct heap *heap = domain_allocate(domain, CACHE_LINE, sizeof *heap);
+    struct heap *heap = domain_allocate(domain, CACHE_LINE, heap_bytes(domain));
     if (!heap)
         return NULL;
-    memset(heap, 0, sizeof *heap);
+    memset(heap, 0, heap_bytes(domain));
     heap->domain = domain;
     heap->domain_id = domain->id;
     pthread_mutex_lock(&library_lock);
@@ -712,6 +725,7 @@ static void await_leaving(struct domain *domain)
 void domain_remove(struct domain *domain)
 {
     domain_take_off(domain);
+    notes_close_all(domain);
     await_leaving(domain);
     rcu_wait();
     while (u64_load_acquire(&domain->retired)) { /* X2: pairs with X1 */
@@ -768,7 +782,7 @@ void domain_free_memory(struct domain *domain)
         next = heap->next;
         heap_erase(heap);
         domain_table_free(domain, heap->stripes);
-        domain_release(domain, heap, CACHE_LINE, sizeof *heap);
+        domain_release(domain, heap, CACHE_LINE, heap_bytes(domain));
     }
 }
 

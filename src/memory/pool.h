@@ -26,6 +26,8 @@
 
 #include "base/base.h"
 #include "base/table.h"
+#include "memory/counts.h"
+#include "memory/notes.h"
 #include "memory/rcu.h"
 #include "memory/shelf.h"
 
@@ -56,7 +58,9 @@ struct domain {
     uint64_t id; /* never used twice, so that a stale thread-local entry can be told */
     size_t max_live;
     bool host_clock;
+    bool is_told;          /* of each context that goes: it has a limit, or keeps notes */
     atomic_u32 is_removed; /* it is about to be freed */
+    struct counts *counts; /* of threads without a heap, where notes are kept; else NULL */
     struct canopy_ctx *root;
     /* Under library_lock, see "heaps" in pool.c: all, those without a thread, who is asked next. */
     struct heap *heaps;
@@ -97,6 +101,8 @@ struct slab {
     uint32_t fork_generation; /* slabs from before a fork are inherited */
     struct shelf_place *place;
     struct handoff_node retired;
+    char *notes; /* as far before the first note as the slab's begin before its line; or NULL */
+    uint32_t number;
     /* The owner's. */
     struct slab *avail_next __attribute__((aligned(CACHE_LINE)));
     struct slab *avail_previous;
@@ -251,6 +257,24 @@ static inline struct slab *slab_of(const void *object)
     return (struct slab *)((uintptr_t)object & ~(uintptr_t)(SLAB_BYTES - 1));
 }
 
+/* The note of an object in a slab that has some. */
+static inline struct ctx_note *note_beside(const void *object)
+{
+    uintptr_t offset = (uintptr_t)object & (SLAB_BYTES - 1);
+    return (struct ctx_note *)(void *)(slab_of(object)->notes + offset);
+}
+
+/* Behind a heap in a domain that keeps notes. */
+static inline struct counts *heap_counts(struct heap *heap)
+{
+    return (struct counts *)(void *)(heap + 1);
+}
+
+static inline size_t heap_bytes(const struct domain *domain)
+{
+    return sizeof(struct heap) + (domain->counts ? sizeof(struct counts) : 0);
+}
+
 static inline bool slab_is_inherited(const struct slab *slab)
 {
     return slab->fork_generation != u32_load_relaxed(&fork_generation);
@@ -267,6 +291,9 @@ static inline uint32_t slab_never_used(const struct slab *slab)
     return (SLAB_ALLOCATED_BYTES - u32_load_relaxed(&slab->fresh_bytes)) /
            object_bytes((enum object_class)slab->class);
 }
+
+/* Gives a slab's memory back that nobody can come to. */
+void slab_free(struct slab *slab);
 
 bool pool_refill(struct heap *heap, enum object_class class);
 void pool_overflow(struct heap *heap, enum object_class class);

@@ -119,7 +119,7 @@ void shelf_free_all(struct domain *domain)
         for (unsigned i = 0; i < SHELF_PLACES; i++) {
             struct slab *slab = shelf_item(&shelf->places[i]);
             if (slab)
-                domain_release(domain, slab, SLAB_BYTES, SLAB_ALLOCATED_BYTES);
+                slab_free(slab);
         }
         domain_release(domain, shelf, SHELF_BYTES, SHELF_BYTES);
     }

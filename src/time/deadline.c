@@ -90,6 +90,14 @@ static int64_t domain_now_ns(const struct domain *domain)
     return unlikely(domain->host_clock) ? host_now_ns(domain) : clock_now_ns();
 }
 
+int64_t domain_time_ns(const struct domain *domain)
+{
+    int64_t now_ns;
+    if (domain->host_clock)
+        return host_now_ns(domain);
+    return likely(clock_at_hand(&now_ns)) ? now_ns : ticks_renew();
+}
+
 /*
  * Whether a deadline has passed. The coarse clock is cheap, but it lags: by its
  * step, and by more where a virtual CPU was not run when its tick was due. It may
@@ -260,10 +268,12 @@ static inline void arm(struct canopy_ctx *ctx, int64_t deadline_ns)
 }
 
 /* The rarer ends: no deadline at all, or one that has passed. */
-static __attribute__((noinline)) canopy_ctx *
-derive_passed(const canopy_ctx *parent, int64_t deadline_ns, const canopy_cause *cause)
+static __attribute__((noinline)) canopy_ctx *derive_passed(const canopy_ctx *parent,
+                                                           int64_t deadline_ns,
+                                                           const canopy_cause *cause,
+                                                           const void *place)
 {
-    canopy_ctx *ctx = ctx_derive(parent, KIND_CANCEL);
+    canopy_ctx *ctx = ctx_derive_at(parent, KIND_CANCEL, place);
     if (!ctx)
         return NULL;
     if (cause)
@@ -278,14 +288,10 @@ derive_passed(const canopy_ctx *parent, int64_t deadline_ns, const canopy_cause 
     return ctx;
 }
 
-/* The general way; `ctx` is in its slot but not settled, or NULL: not made. */
-static __attribute__((noinline)) canopy_ctx *derive_armed(struct canopy_ctx *parent,
-                                                          struct canopy_ctx *ctx,
-                                                          int64_t deadline_ns,
-                                                          const canopy_cause *cause)
+/* D1 of one that is settled, or NULL: not made. */
+static inline canopy_ctx *arm_settled(struct canopy_ctx *ctx, int64_t deadline_ns,
+                                      const canopy_cause *cause)
 {
-    ctx = ctx ? ctx_settle(ctx, parent)
-              : ctx_derive_anew(parent, ctx_heap_at_hand(parent), KIND_CANCEL);
     if (unlikely(!ctx))
         return NULL;
     if (cause)
@@ -294,12 +300,33 @@ static __attribute__((noinline)) canopy_ctx *derive_armed(struct canopy_ctx *par
     return announce(ctx, deadline_ns);
 }
 
-/* A child with a deadline that is to come, where the clock runs already. No call in most cases. */
-static inline canopy_ctx *with_armed(const canopy_ctx *view, int64_t deadline_ns,
-                                     const canopy_cause *cause)
+/* The general way; `ctx` is in its slot but not settled, or NULL: not made. */
+static __attribute__((noinline)) canopy_ctx *derive_armed(struct canopy_ctx *parent,
+                                                          struct canopy_ctx *ctx,
+                                                          int64_t deadline_ns,
+                                                          const canopy_cause *cause)
 {
-    struct canopy_ctx *parent = ctx_mutable(view);
-    struct canopy_ctx *ctx = ctx_enter(parent, ctx_heap_at_hand(parent), KIND_CANCEL);
+    ctx = ctx ? ctx_settle(ctx, parent)
+              : ctx_derive_anew(parent, ctx_heap_at_hand(parent), KIND_CANCEL);
+    return arm_settled(ctx, deadline_ns, cause);
+}
+
+/* The same where the heap takes a search. */
+static __attribute__((noinline)) canopy_ctx *derive_armed_in_domain(struct canopy_ctx *parent,
+                                                                    const void *place,
+                                                                    int64_t deadline_ns,
+                                                                    const canopy_cause *cause)
+{
+    return arm_settled(ctx_derive_in_domain(parent, KIND_CANCEL, place), deadline_ns, cause);
+}
+
+/* The same by a heap in hand. No call in most cases. */
+static inline __attribute__((always_inline)) canopy_ctx *with_armed_by(struct canopy_ctx *parent,
+                                                                       struct heap *heap,
+                                                                       int64_t deadline_ns,
+                                                                       const canopy_cause *cause)
+{
+    struct canopy_ctx *ctx = ctx_enter(parent, heap, KIND_CANCEL);
     if (unlikely(!ctx) || unlikely(!ctx_is_settled(parent)))
         return derive_armed(parent, ctx, deadline_ns, cause);
     if (cause)
@@ -308,11 +335,23 @@ static inline canopy_ctx *with_armed(const canopy_ctx *view, int64_t deadline_ns
     return announce(ctx, deadline_ns);
 }
 
-static canopy_ctx *with_deadline(const canopy_ctx *parent, const struct domain *domain,
-                                 int64_t deadline_ns, bool passed, const canopy_cause *cause)
+/* A child with a deadline that is to come, where the clock runs already. No call in most cases. */
+static inline __attribute__((always_inline)) canopy_ctx *
+with_armed(const canopy_ctx *view, int64_t deadline_ns, const canopy_cause *cause)
+{
+    struct canopy_ctx *parent = ctx_mutable(view);
+    struct heap *heap = ctx_heap_at_hand(parent);
+    if (unlikely(!heap))
+        return derive_armed_in_domain(parent, PLACE_OF_CALL, deadline_ns, cause);
+    return with_armed_by(parent, heap, deadline_ns, cause);
+}
+
+static inline __attribute__((always_inline)) canopy_ctx *
+with_deadline(const canopy_ctx *parent, const struct domain *domain, int64_t deadline_ns,
+              bool passed, const canopy_cause *cause)
 {
     if (passed || deadline_ns == CANOPY_NEVER)
-        return derive_passed(parent, deadline_ns, cause);
+        return derive_passed(parent, deadline_ns, cause, PLACE_OF_CALL);
     int err = domain->host_clock ? 0 : clock_ready();
     if (unlikely(err)) {
         errno = err;
@@ -321,18 +360,22 @@ static canopy_ctx *with_deadline(const canopy_ctx *parent, const struct domain *
     return with_armed(parent, deadline_ns, cause);
 }
 
-canopy_ctx *canopy_with_deadline_cause(const canopy_ctx *parent, int64_t deadline_ns,
-                                       const canopy_cause *cause)
+static inline __attribute__((always_inline)) canopy_ctx *
+with_deadline_at(const canopy_ctx *parent, int64_t deadline_ns, const canopy_cause *cause)
 {
     if (unlikely(!parent)) {
         errno = EINVAL;
         return NULL;
     }
     const struct domain *domain = ctx_domain(parent);
-    return with_deadline(parent, domain, deadline_ns, has_passed(domain, deadline_ns), cause);
+    bool passed = has_passed(domain, deadline_ns);
+    return with_deadline(parent, domain, deadline_ns, passed, cause);
 }
 
-/* Any timeout, and where the clock must be started or asked. */
+/*
+ * Any timeout, and where the clock must be started or asked. It is jumped to, so that it
+ * returns to where the public function would.
+ */
 static __attribute__((noinline)) canopy_ctx *
 with_timeout_slowly(const canopy_ctx *parent, int64_t timeout_ns, const canopy_cause *cause)
 {
@@ -359,8 +402,8 @@ static inline bool timeout_base(const canopy_ctx *parent, int64_t *now_ns)
     return likely(u32_load_acquire(&clock_started)) && clock_at_hand(now_ns); /* Z3 */
 }
 
-static inline canopy_ctx *with_timeout(const canopy_ctx *parent, int64_t timeout_ns,
-                                       const canopy_cause *cause)
+static inline __attribute__((always_inline)) canopy_ctx *
+with_timeout(const canopy_ctx *parent, int64_t timeout_ns, const canopy_cause *cause)
 {
     int64_t now_ns;
     if (unlikely(!parent) || unlikely(timeout_ns <= 0) || !timeout_base(parent, &now_ns))
@@ -377,9 +420,15 @@ canopy_ctx *canopy_with_timeout_cause(const canopy_ctx *parent, int64_t timeout_
     return with_timeout(parent, timeout_ns, cause);
 }
 
+canopy_ctx *canopy_with_deadline_cause(const canopy_ctx *parent, int64_t deadline_ns,
+                                       const canopy_cause *cause)
+{
+    return with_deadline_at(parent, deadline_ns, cause);
+}
+
 canopy_ctx *canopy_with_deadline(const canopy_ctx *parent, int64_t deadline_ns)
 {
-    return canopy_with_deadline_cause(parent, deadline_ns, NULL);
+    return with_deadline_at(parent, deadline_ns, NULL);
 }
 
 canopy_ctx *canopy_with_timeout(const canopy_ctx *parent, int64_t timeout_ns)
@@ -437,6 +486,6 @@ bool canopy_try_reset(canopy_ctx *ctx)
             return false;
     } while (!i64_cas_seq_cst(&ctx->deadline, &seen, CANOPY_NEVER)); /* D1: pairs with D5 */
     word_store_relaxed(&ctx->aux, 0);
-    u64_store_relaxed(&ctx->refs, REFS_HANDLE);
+    u64_store_relaxed(&ctx->refs, REFS_HANDLE | (ctx->parent & PARENT_NOTED ? REFS_RECORDS : 0));
     return !canopy_done(ctx);
 }

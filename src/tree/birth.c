@@ -15,24 +15,11 @@
 
 #include <errno.h>
 
-static inline struct canopy_ctx *derive(const canopy_ctx *view, enum kind kind)
-{
-    struct canopy_ctx *parent = ctx_mutable(view);
-    struct heap *heap = likely(parent != NULL) ? ctx_heap_at_hand(parent) : NULL;
-    struct canopy_ctx *ctx = ctx_enter(parent, heap, kind);
-    if (unlikely(!ctx))
-        return ctx_derive_anew(parent, heap, kind);
-    return ctx_settled(ctx, parent);
-}
-
-struct canopy_ctx *ctx_derive(const canopy_ctx *parent, enum kind kind)
-{
-    return derive(parent, kind);
-}
+#include "tree/note.h"
 
 canopy_ctx *canopy_with_cancel(const canopy_ctx *parent)
 {
-    return derive(parent, KIND_CANCEL);
+    return ctx_derive(parent, KIND_CANCEL);
 }
 
 canopy_ctx *canopy_without_cancel(const canopy_ctx *parent)
@@ -42,7 +29,6 @@ canopy_ctx *canopy_without_cancel(const canopy_ctx *parent)
 
 /* ------------------------------------------------ where nothing was remembered */
 
-static struct canopy_ctx *derive_in_domain(struct canopy_ctx *parent, enum kind kind);
 static struct canopy_ctx *derive_small(struct canopy_ctx *parent, struct heap *heap,
                                        enum kind kind);
 static struct canopy_ctx *derive_slowly(struct canopy_ctx *parent, struct heap *heap,
@@ -70,8 +56,6 @@ static inline struct canopy_ctx *enter_last(struct canopy_ctx *parent, struct he
 __attribute__((noinline)) struct canopy_ctx *ctx_derive_anew(struct canopy_ctx *parent,
                                                              struct heap *heap, enum kind kind)
 {
-    if (unlikely(!heap))
-        return derive_in_domain(parent, kind);
     struct canopy_ctx *ctx = enter_last(parent, heap, kind);
     if (!ctx)
         return derive_small(parent, heap, kind);
@@ -135,28 +119,63 @@ static struct heap *search_heap(const struct canopy_ctx *parent)
     return likely(heap != NULL) ? heap : heap_get(ctx_domain(parent));
 }
 
-/* Where the heap takes a search, or contexts are counted. */
-static __attribute__((noinline)) struct canopy_ctx *derive_in_domain(struct canopy_ctx *parent,
+/* In a domain whose contexts are counted or noted: in any case. */
+static __attribute__((noinline)) struct canopy_ctx *
+derive_told_anew(struct canopy_ctx *parent, enum kind kind, const void *place)
+{
+    struct domain *domain = ctx_domain(parent);
+    if (!limit_take(domain, 1)) {
+        errno = EAGAIN;
+        return NULL;
+    }
+    struct heap *heap = heap_get(domain);
+    struct canopy_ctx *ctx = NULL;
+    if (likely(heap != NULL))
+        ctx = ctx_derive_by(parent, heap, kind);
+    else
+        errno = ENOMEM;
+    if (unlikely(!ctx))
+        limit_give(domain, 1);
+    else if (ctx->parent & PARENT_NOTED)
+        note_born(ctx, parent, heap, place);
+    return ctx;
+}
+
+/* The everyday way of those that are noted. */
+static __attribute__((noinline)) struct canopy_ctx *derive_told(struct canopy_ctx *parent,
+                                                                enum kind kind, const void *place)
+{
+    struct heap *heap =
+        parent->parent & PARENT_DOMAIN ? heap_recent(slab_of(parent)->domain_id) : tls_heap;
+    struct canopy_ctx *ctx = NULL;
+    if (likely(!(parent->parent & PARENT_LIMITED)) && likely(heap != NULL))
+        ctx = ctx_enter(parent, heap, kind);
+    if (unlikely(!ctx))
+        return derive_told_anew(parent, kind, place);
+    ctx_settled(ctx, parent);
+    return note_born(ctx, parent, heap, place);
+}
+
+static __attribute__((noinline)) struct canopy_ctx *derive_by_search(struct canopy_ctx *parent,
                                                                      enum kind kind)
+{
+    struct heap *heap = search_heap(parent);
+    if (likely(heap != NULL))
+        return ctx_derive_anew(parent, heap, kind);
+    errno = ENOMEM;
+    return NULL;
+}
+
+__attribute__((noinline)) struct canopy_ctx *ctx_derive_in_domain(struct canopy_ctx *parent,
+                                                                  enum kind kind, const void *place)
 {
     if (unlikely(!parent)) {
         errno = EINVAL;
         return NULL;
     }
-    bool is_limited = parent->parent & PARENT_LIMITED;
-    if (unlikely(is_limited) && !limit_take(ctx_domain(parent), 1)) {
-        errno = EAGAIN;
-        return NULL;
-    }
-    struct heap *heap = search_heap(parent);
-    struct canopy_ctx *ctx = NULL;
-    if (likely(heap != NULL))
-        ctx = ctx_derive_anew(parent, heap, kind);
-    else
-        errno = ENOMEM;
-    if (unlikely(!ctx) && is_limited)
-        limit_give(ctx_domain(parent), 1);
-    return ctx;
+    if (parent->parent & (PARENT_LIMITED | PARENT_NOTED))
+        return derive_told(parent, kind, place);
+    return derive_by_search(parent, kind);
 }
 
 /* --------------------------------------------- where the parent is not as it was */

@@ -16,18 +16,14 @@
 
 #include "tree/ctx.h"
 
-/*
- * A child of `parent`, registered, born done if the parent is; one handle. NULL
- * with errno. `kind` is one that canopy_with_* makes, or KIND_INPUT.
- */
-struct canopy_ctx *ctx_derive(const canopy_ctx *parent, enum kind kind);
-
-/* 1. NULL where it takes a search, or contexts are counted. */
+/* 1. NULL where it takes a search, or contexts are counted or noted. */
 static inline struct heap *ctx_heap_at_hand(const struct canopy_ctx *parent)
 {
-    if (likely(!(parent->parent & PARENT_DOMAIN)))
+    if (likely(!(parent->parent & (PARENT_DOMAIN | PARENT_NOTED))))
         return tls_heap;
-    return parent->parent & PARENT_LIMITED ? NULL : heap_recent(slab_of(parent)->domain_id);
+    return parent->parent & (PARENT_LIMITED | PARENT_NOTED)
+               ? NULL
+               : heap_recent(slab_of(parent)->domain_id);
 }
 
 /* What a context is born as; set before it can be seen, so that a walk finds its way up. */
@@ -68,8 +64,7 @@ static inline bool ctx_remembers_slot(const void *object, const void *parent)
 static inline struct canopy_ctx *ctx_enter(struct canopy_ctx *parent, struct heap *heap,
                                            enum kind kind)
 {
-    struct canopy_ctx *ctx =
-        likely(heap != NULL) ? pool_peek(heap, CLASS_CTX, ctx_remembers_slot, parent) : NULL;
+    struct canopy_ctx *ctx = pool_peek(heap, CLASS_CTX, ctx_remembers_slot, parent);
     if (!ctx)
         return NULL;
     struct handoff_node *rest = pool_take_begin(ctx, CLASS_CTX);
@@ -97,11 +92,15 @@ static inline bool ctx_is_settled(const struct canopy_ctx *parent)
            (likely(state_is_live(state)) || forwards_to_live(state));
 }
 
-/*
- * Where step 2 failed: the other ways, for any domain and any parent, NULL too; settled.
- * `heap` is what ctx_heap_at_hand gave, or NULL. NULL with errno.
- */
+/* Where step 2 failed: the other ways, settled. `heap` is the one in hand. NULL with errno. */
 struct canopy_ctx *ctx_derive_anew(struct canopy_ctx *parent, struct heap *heap, enum kind kind);
+
+/*
+ * Where step 1 failed: for any domain and any parent, NULL too. `place` is where a note says
+ * that the child was made. NULL with errno.
+ */
+struct canopy_ctx *ctx_derive_in_domain(struct canopy_ctx *parent, enum kind kind,
+                                        const void *place);
 
 /* Where step 3 failed: what the parent has come to decides how the child lives on. */
 struct canopy_ctx *ctx_settle(struct canopy_ctx *ctx, struct canopy_ctx *parent);
@@ -109,6 +108,47 @@ struct canopy_ctx *ctx_settle(struct canopy_ctx *ctx, struct canopy_ctx *parent)
 static inline struct canopy_ctx *ctx_settled(struct canopy_ctx *ctx, struct canopy_ctx *parent)
 {
     return ctx_is_settled(parent) ? ctx : ctx_settle(ctx, parent);
+}
+
+/*
+ * Where the public function returns to that this stands in, once it is inlined there. Read
+ * where it is needed, so that it costs nothing elsewhere.
+ */
+#define PLACE_OF_CALL __builtin_return_address(0)
+
+/* 2 and 3, with what follows on each. NULL with errno. */
+static inline __attribute__((always_inline)) struct canopy_ctx *
+ctx_derive_by(struct canopy_ctx *parent, struct heap *heap, enum kind kind)
+{
+    struct canopy_ctx *ctx = ctx_enter(parent, heap, kind);
+    if (unlikely(!ctx))
+        return ctx_derive_anew(parent, heap, kind);
+    return ctx_settled(ctx, parent);
+}
+
+/*
+ * A child of `parent`, registered, born done if the parent is; one handle. NULL with errno.
+ * `kind` is one that canopy_with_* makes.
+ */
+static inline __attribute__((always_inline)) struct canopy_ctx *ctx_derive(const canopy_ctx *view,
+                                                                           enum kind kind)
+{
+    struct canopy_ctx *parent = ctx_mutable(view);
+    struct heap *heap = likely(parent != NULL) ? ctx_heap_at_hand(parent) : NULL;
+    if (unlikely(!heap))
+        return ctx_derive_in_domain(parent, kind, PLACE_OF_CALL);
+    return ctx_derive_by(parent, heap, kind);
+}
+
+/* The same where the place of the call is known already. */
+static inline struct canopy_ctx *ctx_derive_at(const canopy_ctx *view, enum kind kind,
+                                               const void *place)
+{
+    struct canopy_ctx *parent = ctx_mutable(view);
+    struct heap *heap = ctx_heap_at_hand(parent);
+    if (unlikely(!heap))
+        return ctx_derive_in_domain(parent, kind, place);
+    return ctx_derive_by(parent, heap, kind);
 }
 
 /*

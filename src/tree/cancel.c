@@ -87,23 +87,46 @@
 #include "tree/cancel.h"
 
 #include "base/park.h"
+#include "tree/note.h"
 #include "tree/record.h"
 
-/* The winner's deliveries to one context. */
-static void claim_records(struct canopy_ctx *ctx, struct pass *pass)
+static inline __attribute__((always_inline)) void claim_all(struct canopy_ctx *ctx,
+                                                            struct pass *pass, bool is_noted)
 {
-    /* Records of before a fork are the parent process's to run. */
-    if (unlikely(u32_load_relaxed(&fork_generation)) && slab_is_inherited(slab_of(ctx)))
-        return;
     rcu_read_begin(); /* blocks may be trimmed under us */
     children_open(ctx, BLOCK_LOOKED);
     for (atomic_word *slot = &ctx->slot0; slot;) {
         uintptr_t word = word_load_seq_cst(slot); /* C3: pairs with S3 */
-        if (slot_is_callback(word))
-            record_claim(slot, NULL, pass);
+        if (slot_is_callback(word) && record_claim(slot, NULL, pass) && is_noted)
+            note_callback(ctx);
         slot = slot_is_link(word) ? link_target(word) : slot + 1;
     }
     rcu_read_end();
+}
+
+/*
+ * Of a context that is not as others: true where there is nothing more to deliver. One with
+ * a note says in any case that it has records.
+ */
+static __attribute__((noinline)) bool tell_oddly(struct canopy_ctx *ctx, struct pass *pass)
+{
+    /* Records of before a fork are the parent process's to run. */
+    if (slab_is_inherited(slab_of(ctx)))
+        return true;
+    if (!(ctx->parent & PARENT_NOTED))
+        return false;
+    note_ended(ctx);
+    if (ctx_may_have_children(ctx))
+        claim_all(ctx, pass, true);
+    return true;
+}
+
+/* The winner's deliveries to one context. */
+static void claim_records(struct canopy_ctx *ctx, struct pass *pass)
+{
+    if (unlikely(u32_load_relaxed(&odd_contexts)) && tell_oddly(ctx, pass))
+        return;
+    claim_all(ctx, pass, false);
 }
 
 /* C1. True: won. */

@@ -140,6 +140,14 @@ static inline void children_expect_records(struct canopy_ctx *parent)
 void children_look(struct canopy_ctx *ctx);
 
 /*
+ * To keep a context that nobody has in hand, one that was seen in this read section, until
+ * that ends: tags its slot, from its own address, as looked at; then, after a domain_fence, asks
+ * whether the tag is still there. False: it is about to go, or has gone. See trim.c, K1 to K3.
+ */
+bool children_tag(struct canopy_ctx *ctx);
+bool children_is_kept(const struct canopy_ctx *ctx);
+
+/*
  * Before one looks at the slots of a hot parent: ends plain stores to those that
  * are there, with `mode` for its blocks, so that (LOOKED) what leaves them is
  * retired, not freed, or (SHARED) leaves them by compare-and-swap. Only a slot

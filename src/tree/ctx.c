@@ -14,9 +14,11 @@
 #include "tree/ctx.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "tree/extension.h"
 #include "tree/merge.h"
+#include "tree/note.h"
 
 /* ------------------------------------------------------------------- statics */
 
@@ -38,6 +40,29 @@ const canopy_ctx *canopy_background(void)
 const canopy_ctx *canopy_todo(void)
 {
     return &todo;
+}
+
+int statics_keep_notes(void)
+{
+    struct counts *counts = domain_allocate(&default_domain, CACHE_LINE, sizeof *counts);
+    if (!counts)
+        return -ENOMEM;
+    memset(counts, 0, sizeof *counts);
+    pthread_mutex_lock(&library_lock);
+    bool is_on = default_domain.counts,
+         is_used = default_domain.heaps || default_domain.inherited_heaps;
+    if (!is_on && !is_used) {
+        default_domain.counts = counts;
+        default_domain.is_told = true;
+        background.parent |= PARENT_NOTED;
+        todo.parent |= PARENT_NOTED;
+        u32_store_relaxed(&odd_contexts, 1);
+        counts = NULL;
+    }
+    pthread_mutex_unlock(&library_lock);
+    if (counts)
+        domain_release(&default_domain, counts, CACHE_LINE, sizeof *counts);
+    return !is_on && is_used ? -EBUSY : 0;
 }
 
 /* ---------------------------------------------------------------- allocation */
@@ -71,7 +96,7 @@ bool limit_take(struct domain *domain, size_t n)
 static uintptr_t domain_flags(const struct domain *domain)
 {
     return (domain == &default_domain ? 0 : PARENT_DOMAIN) |
-           (domain->max_live == 0 ? 0 : PARENT_LIMITED);
+           (domain->max_live == 0 ? 0 : PARENT_LIMITED) | (domain->counts ? PARENT_NOTED : 0);
 }
 
 struct canopy_ctx *ctx_alloc(struct domain *domain, enum kind kind)
@@ -151,6 +176,22 @@ void count_drop(struct canopy_ctx *ctx, struct handoff_node **dead)
     }
 }
 
+__attribute__((noinline)) void ctx_tell_gone(struct canopy_ctx *ctx)
+{
+    limit_give(ctx_domain(ctx), 1);
+    if (ctx->parent & PARENT_NOTED)
+        note_gone(ctx);
+}
+
+__attribute__((noinline)) void ctx_tell_left(struct canopy_ctx *ctx, struct heap *heap,
+                                             uint64_t epoch)
+{
+    limit_give(heap->domain, 1);
+    if (ctx->parent & PARENT_NOTED)
+        note_left(ctx, heap);
+    ctx_left_told(ctx, heap, epoch);
+}
+
 /* Takes a dead context out of the tree; the parent joins `dead` if that was all that kept it. */
 static void detach(struct canopy_ctx *ctx, struct handoff_node **dead)
 {
@@ -159,7 +200,8 @@ static void detach(struct canopy_ctx *ctx, struct handoff_node **dead)
     bool own_domain = ctx->parent & PARENT_DOMAIN;
     if (own_domain)
         rcu_read_begin();
-    limit_give(ctx_domain(ctx), 1);
+    if (unlikely(ctx_domain(ctx)->is_told))
+        ctx_tell_gone(ctx);
     ctx_disarm(ctx);
     struct removal removal = children_remove(parent, word_load_relaxed(&ctx->slot), (uintptr_t)ctx);
     if (removal.looked)
@@ -182,7 +224,8 @@ static void leave(struct handoff_node **dead)
         word_store_relaxed(&ctx->link, link & ~SLOT_HOT); /* K8: pairs with K1 */
         detach(ctx, dead);
     } else {
-        limit_give(ctx_domain(ctx), 1);
+        if (unlikely(ctx_domain(ctx)->is_told))
+            ctx_tell_gone(ctx);
         merged_end(ctx, dead);
     }
 }
@@ -258,14 +301,17 @@ __attribute__((noinline)) bool ctx_leave_counted(struct canopy_ctx *ctx, struct 
     return true;
 }
 
-/* Whether everything about `ctx` is its only handle's: no child, no hook, nobody to tell. */
-static inline bool is_sole(const struct canopy_ctx *ctx)
+/*
+ * Whether everything about `ctx` is its only handle's: no child, no hook, nobody to tell. Of
+ * its flags NOTED does not count where `flags` say so.
+ */
+static inline bool is_sole_if(const struct canopy_ctx *ctx, uintptr_t flags)
 {
     /* S6: releases of other handles come before our reuse. */
     if (unlikely((u64_load_acquire(&ctx->refs) & ~REFS_RECORDS) != REFS_HANDLE) ||
         unlikely(word_load_acquire(&ctx->slot0) != 0)) /* S8: pairs with S7 */
         return false;
-    switch (ctx_kind(ctx)) {
+    switch (ctx_kind_unless_noted(ctx) & ~flags) {
     case KIND_VALUE:
         if (ctx_key(ctx)->destroy)
             return false;
@@ -279,6 +325,11 @@ static inline bool is_sole(const struct canopy_ctx *ctx)
         return false;
     }
     return word_load_acquire(&ctx->link) == SLOT_END || children_small_and_gone(ctx); /* S0 */
+}
+
+static inline bool is_sole(const struct canopy_ctx *ctx)
+{
+    return is_sole_if(ctx, 0);
 }
 
 /* Room for what release_sole gives back, so that it is some instructions from L1 to L4. */
@@ -311,11 +362,12 @@ static inline bool leave_slot(struct canopy_ctx *ctx, struct heap *heap, uint64_
     return false;
 }
 
-bool release_sole(struct canopy_ctx *ctx)
+static inline __attribute__((always_inline)) bool release_sole_if(struct canopy_ctx *ctx,
+                                                                  uintptr_t flags)
 {
     struct heap *heap = heap_at_hand(ctx_domain(ctx));
     /* What was inherited over a fork is let go of, never used again. */
-    if (unlikely(!heap) || unlikely(!is_sole(ctx)) ||
+    if (unlikely(!heap) || unlikely(!is_sole_if(ctx, flags)) ||
         (unlikely(u32_load_relaxed(&fork_generation)) && slab_is_inherited(slab_of(ctx))))
         return false;
     if (unlikely(pool_is_full(heap, CLASS_CTX)) || unlikely(pool_is_full(heap, CLASS_LINE)))
@@ -335,9 +387,31 @@ bool release_sole(struct canopy_ctx *ctx)
     return true;
 }
 
+bool release_sole(struct canopy_ctx *ctx)
+{
+    return release_sole_if(ctx, 0);
+}
+
+bool ctx_release_noted(struct canopy_ctx *ctx)
+{
+    return ctx_release_leaf_if(ctx, PARENT_INHERITED) || release_sole_if(ctx, PARENT_NOTED);
+}
+
+static __attribute__((noinline)) void release_oddly(struct canopy_ctx *ctx)
+{
+    if (ctx_kind(ctx) != KIND_STATIC && !ctx_release_noted(ctx))
+        refs_drop(ctx, REFS_HANDLE);
+}
+
 static __attribute__((noinline)) void release_slowly(struct canopy_ctx *ctx)
 {
-    if (!ctx || ctx_kind(ctx) == KIND_STATIC || release_sole(ctx))
+    if (!ctx)
+        return;
+    if (ctx_kind_unless_noted(ctx) > KIND_DETACHED) {
+        release_oddly(ctx);
+        return;
+    }
+    if (release_sole(ctx))
         return;
     if (!is_sole(ctx)) {
         refs_drop(ctx, REFS_HANDLE);

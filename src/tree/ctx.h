@@ -39,16 +39,26 @@ static inline void ctx_disarm(struct canopy_ctx *ctx)
  */
 bool release_sole(struct canopy_ctx *ctx);
 
+/* Takes a context that goes off what is counted, and ends its note; the second is ctx_left. */
+void ctx_tell_gone(struct canopy_ctx *ctx);
+void ctx_tell_left(struct canopy_ctx *ctx, struct heap *heap, uint64_t epoch);
+
 /* Back to the pool, blank but for what it remembers (see ctx_give), from a slot that it left by L1.
  */
-static inline void ctx_left(struct canopy_ctx *ctx, struct heap *heap, uint64_t epoch)
+static inline void ctx_left_told(struct canopy_ctx *ctx, struct heap *heap, uint64_t epoch)
 {
     invariant(ctx_is_blank(ctx));
-    if (unlikely(ctx->parent & PARENT_LIMITED))
-        limit_give(heap->domain, 1);
     u64_store_relaxed(&ctx->refs, epoch);
     pool_put(heap, CLASS_CTX, ctx);
     word_store_release(&heap->leaving, 0); /* L4: last, a root's end waits for it */
+}
+
+static inline void ctx_left(struct canopy_ctx *ctx, struct heap *heap, uint64_t epoch)
+{
+    if (unlikely(ctx->parent & (PARENT_LIMITED | PARENT_NOTED)))
+        ctx_tell_left(ctx, heap, epoch);
+    else
+        ctx_left_told(ctx, heap, epoch);
 }
 
 /* Takes a leaf that nobody else has out of a slot that the thread owns, and back to the pool. */
@@ -73,10 +83,10 @@ bool ctx_leave_counted(struct canopy_ctx *ctx, struct heap *heap, atomic_word *s
  * the magazine together with its slot. False, and nothing done, where it is not
  * that simple; release_sole is the next to be tried.
  */
-static inline bool ctx_release_leaf(struct canopy_ctx *ctx)
+static inline bool ctx_release_leaf_if(struct canopy_ctx *ctx, uintptr_t flags)
 {
     _Static_assert(KIND_CANCEL == 0, "the other kinds are told by their bits");
-    uintptr_t other_kinds = ctx->parent & PARENT_FLAGS & ~PARENT_INHERITED;
+    uintptr_t other_kinds = ctx->parent & PARENT_FLAGS & ~flags;
     /* S6, S8: pairs with S5, S7; releases of other handles, ends of children come before. */
     if (unlikely(((u64_load_acquire(&ctx->refs) ^ REFS_HANDLE) & ~REFS_RECORDS) |
                  word_load_acquire(&ctx->slot0) | (word_load_acquire(&ctx->link) ^ SLOT_END) |
@@ -92,6 +102,14 @@ static inline bool ctx_release_leaf(struct canopy_ctx *ctx)
     return likely(ctx_leave_leaf(ctx, heap, slot, (uintptr_t)ctx)) ||
            ctx_leave_counted(ctx, heap, slot);
 }
+
+static inline bool ctx_release_leaf(struct canopy_ctx *ctx)
+{
+    return ctx_release_leaf_if(ctx, PARENT_INHERITED & ~PARENT_NOTED);
+}
+
+/* The same, and release_sole, of one with a note. */
+bool ctx_release_noted(struct canopy_ctx *ctx);
 
 /* Gives `unit` (REFS_HANDLE or REFS_COUNT) of references back, and ends what dies of it. */
 void refs_drop(struct canopy_ctx *ctx, uint64_t unit);
@@ -118,6 +136,12 @@ static inline struct canopy_ctx *node_ctx(struct handoff_node *node)
 {
     return (struct canopy_ctx *)(void *)((char *)node - offsetof(struct canopy_ctx, refs));
 }
+
+/* How many contexts there are in a domain without its root, as canopy_root_usage tells it. */
+size_t domain_contexts(struct domain *domain);
+
+/* Background and todo keep notes from now on, and what is derived from them: 0, or an error. */
+int statics_keep_notes(void);
 
 void ctx_init(void);
 

@@ -28,13 +28,9 @@
 #include <errno.h>
 
 #include "tree/extension.h"
+#include "tree/note.h"
 
 pthread_mutex_t merge_lock = PTHREAD_MUTEX_INITIALIZER;
-
-static struct canopy_ctx *input_next(const struct canopy_ctx *input)
-{
-    return (struct canopy_ctx *)(uintptr_t)u64_load_relaxed(&input->refs);
-}
 
 /* ------------------------------------------------------------------ the way up */
 
@@ -188,6 +184,11 @@ static bool inputs_alloc(struct canopy_ctx *merged, const canopy_ctx *const inpu
 
 canopy_ctx *canopy_with_any(const canopy_ctx *const inputs[], size_t n)
 {
+    return merged_new(inputs, n, PLACE_OF_CALL);
+}
+
+struct canopy_ctx *merged_new(const canopy_ctx *const inputs[], size_t n, const void *place)
+{
     bool valid = inputs && n > 0;
     for (size_t i = 0; valid && i < n; i++)
         valid = inputs[i] != NULL;
@@ -226,6 +227,8 @@ canopy_ctx *canopy_with_any(const canopy_ctx *const inputs[], size_t n)
         if (!state_is_live(state))
             cancel_born(merged, state);
     }
+    if (merged->parent & PARENT_NOTED)
+        note_born(merged, ctx_mutable(inputs[0]), heap_get(domain), place);
     return merged;
 
 undo:;

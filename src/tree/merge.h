@@ -42,6 +42,15 @@ static inline __attribute__((always_inline)) void ancestors_visit(struct canopy_
         ancestors_visit_above(merged, visit, arg);
 }
 
+/* The INPUTs of a merged context are linked; its parent is the first. */
+static inline struct canopy_ctx *input_next(const struct canopy_ctx *input)
+{
+    return (struct canopy_ctx *)(uintptr_t)u64_load_relaxed(&input->refs);
+}
+
+/* canopy_with_any for who calls at `place`. */
+struct canopy_ctx *merged_new(const canopy_ctx *const inputs[], size_t n, const void *place);
+
 /* Held by fork around itself. */
 extern pthread_mutex_t merge_lock;
 

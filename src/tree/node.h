@@ -78,12 +78,22 @@ enum kind {
 #define PARENT_KIND_MASK ((uintptr_t)7)
 #define PARENT_DOMAIN    ((uintptr_t)8)  /* not of the default domain */
 #define PARENT_LIMITED   ((uintptr_t)16) /* of a domain that counts its contexts */
-#define PARENT_INHERITED (PARENT_DOMAIN | PARENT_LIMITED)
+#define PARENT_NOTED     ((uintptr_t)32) /* of a domain that keeps notes: see note.h */
+#define PARENT_INHERITED (PARENT_DOMAIN | PARENT_LIMITED | PARENT_NOTED)
 #define PARENT_FLAGS     ((uintptr_t)63)
 
 static inline enum kind ctx_kind(const struct canopy_ctx *ctx)
 {
     return (enum kind)(ctx->parent & PARENT_KIND_MASK);
+}
+
+/*
+ * The same for where a context with a note goes another way, though it is of the kind that
+ * is asked for: a number that no kind has.
+ */
+static inline uintptr_t ctx_kind_unless_noted(const struct canopy_ctx *ctx)
+{
+    return ctx->parent & (PARENT_KIND_MASK | PARENT_NOTED);
 }
 
 static inline struct canopy_ctx *ctx_parent(const struct canopy_ctx *ctx)

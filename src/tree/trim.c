@@ -274,7 +274,7 @@ static bool is_hot(const struct canopy_ctx *ctx)
 }
 
 /* K1, of what was found hot, and K2. */
-static bool tag(struct canopy_ctx *ctx)
+bool children_tag(struct canopy_ctx *ctx)
 {
     atomic_word *slot = ctx_slot(ctx); /* K1 */
     if (!slot)
@@ -287,15 +287,19 @@ static bool tag(struct canopy_ctx *ctx)
     return true;
 }
 
-/* K3. */
-static bool is_kept(const struct canopy_ctx *ctx)
+bool children_is_kept(const struct canopy_ctx *ctx)
 {
     uintptr_t where = word_load_relaxed(&ctx->slot);
     const atomic_word *slot = (const atomic_word *)(where & ~SLOT_STRIPED);
     if ((where & SLOT_STRIPED) && children_leaving(slot) == (uintptr_t)slot)
         return false;
-    return (word_load_acquire(slot) & ~SLOT_COUNTED) == ((uintptr_t)ctx | SLOT_LOOKED) && /* K3 */
-           is_hot(ctx);
+    return (word_load_acquire(slot) & ~SLOT_COUNTED) == ((uintptr_t)ctx | SLOT_LOOKED); /* K3 */
+}
+
+/* K3. */
+static bool is_kept(const struct canopy_ctx *ctx)
+{
+    return children_is_kept(ctx) && is_hot(ctx);
 }
 
 static enum trimmed parent_trim(const struct canopy_ctx *parent)
@@ -322,7 +326,7 @@ static enum trimmed slab_trim(struct slab *slab)
         u32_store_relaxed(&slab->has_hot, 1);
         if (ctx == slab->domain->root)
             all = later_of(all, parent_trim(ctx));
-        else if (tag(ctx))
+        else if (children_tag(ctx))
             hot[count++] = ctx;
     }
     if (count > 0)

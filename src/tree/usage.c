@@ -28,7 +28,7 @@ static uint64_t orphans_at_hand(const struct heap *orphan)
     return n;
 }
 
-static size_t contexts(struct domain *domain)
+size_t domain_contexts(struct domain *domain)
 {
     if (domain->max_live)
         return u64_load_relaxed(&domain->live);
@@ -42,7 +42,7 @@ static size_t contexts(struct domain *domain)
     out -= u64_load_relaxed(&domain->given_back);
     if (own)
         out -= at_hand(own);
-    if (!slab_is_inherited(slab_of(domain->root)))
+    if (domain->root && !slab_is_inherited(slab_of(domain->root)))
         out--; /* the root itself */
     /* Read one after the other, beside threads that hand contexts on, they may not add up. */
     return (int64_t)out > 0 ? out : 0;
@@ -56,7 +56,8 @@ int canopy_root_usage(const canopy_ctx *root, canopy_usage *usage)
     struct domain *domain = ctx_domain(root);
     size_t size = usage->size;
     memset(usage, 0, size);
-    *usage = (canopy_usage){
-        .size = size, .contexts = contexts(domain), .bytes = u64_load_relaxed(&domain->bytes)};
+    *usage = (canopy_usage){.size = size,
+                            .contexts = domain_contexts(domain),
+                            .bytes = u64_load_relaxed(&domain->bytes)};
     return 0;
 }

@@ -3,6 +3,7 @@
  */
 #include "counted.h"
 
+#include <canopy/inspect.h>
 #include <canopy/wire.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -466,6 +467,35 @@ static void leave_value(struct scene *scene, struct part *part)
         canopy_release(part->nodes[i]);
 }
 
+/* ------------------------------------------------------------------- inspect */
+
+/* All that there are, some at a time. */
+static void work_walk(struct scene *scene, struct part *part)
+{
+    canopy_info infos[256];
+    canopy_walk walk = {.info_bytes = sizeof *infos};
+
+    (void)scene;
+    (void)part;
+    while (canopy_walk_next(&walk, infos, 256) > 0)
+        keep((uintptr_t)infos);
+}
+
+static int drop(void *user, const char *bytes, size_t n)
+{
+    (void)user;
+    keep((uintptr_t)bytes + n);
+    return 0;
+}
+
+static void work_json(struct scene *scene, struct part *part)
+{
+    (void)scene;
+    (void)part;
+    if (canopy_dump(NULL, CANOPY_FORMAT_JSON, drop, NULL) != 0)
+        must(NULL);
+}
+
 /* ----------------------------------------------------------------- callbacks */
 
 static void nothing(void *arg)
@@ -791,6 +821,17 @@ const struct counted_case counted_cases[] = {
      .work = work_arm, .leave = leave_ctx},
     {.name = "expire", .parent = UNDER_HOST_ROOT, .operations = CROWD, .before = before_expire,
      .work = work_expire, .after = after_crowd},
+    {.name = "noted_create", .parent = UNDER_NOTED_ROOT, .operations = BATCH, .work = work_create},
+    {.name = "noted_cancel_release", .parent = UNDER_NOTED_ROOT, .operations = BATCH,
+     .work = work_cancel_release},
+    {.name = "noted_timeout", .parent = UNDER_NOTED_ROOT, .operations = BATCH,
+     .work = work_timeout},
+    {.name = "noted_request", .parent = UNDER_NOTED_ROOT, .operations = BATCH,
+     .work = work_request},
+    {.name = "noted_walk", .parent = UNDER_NOTED_ROOT, .operations = CROWD, .live = CROWD,
+     .work = work_walk},
+    {.name = "noted_json", .parent = UNDER_NOTED_ROOT, .operations = CROWD, .live = CROWD,
+     .work = work_json},
     {.name = "wire_timeout_parse", .parent = UNDER_BACKGROUND, .operations = BATCH,
      .work = work_timeout_parse},
     {.name = "wire_timeout_format", .parent = UNDER_BACKGROUND, .operations = BATCH,

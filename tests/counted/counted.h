@@ -44,11 +44,12 @@
 /* What everybody works under. */
 enum parent {
     UNDER_BACKGROUND,
-    UNDER_SHARED,   /* a context under background, as a server's root is */
-    UNDER_TWO,      /* two of them in turn */
-    UNDER_MIDDLE,   /* one in the middle of a tree */
-    UNDER_ROOT,     /* a root of its own */
-    UNDER_HOST_ROOT /* the same, driven by the host's clock */
+    UNDER_SHARED,    /* a context under background, as a server's root is */
+    UNDER_TWO,       /* two of them in turn */
+    UNDER_MIDDLE,    /* one in the middle of a tree */
+    UNDER_ROOT,      /* a root of its own */
+    UNDER_HOST_ROOT, /* the same, driven by the host's clock */
+    UNDER_NOTED_ROOT /* one that keeps notes */
 };
 
 /* What one thread works on; on lines that no other thread touches. */

@@ -3,6 +3,7 @@
  */
 #include "counted.h"
 
+#include <canopy/inspect.h>
 #include <dirent.h>
 #include <pthread.h>
 #include <string.h>
@@ -22,6 +23,7 @@ struct scene *scene_open(const struct counted_case *of, unsigned threads, size_t
     scene->now_ns = config.now_ns;
     scene->parts = must(aligned_alloc(_Alignof(struct part), threads * sizeof *scene->parts));
     memset(scene->parts, 0, threads * sizeof *scene->parts);
+    config.inspect = of->parent == UNDER_NOTED_ROOT ? CANOPY_INSPECT_NOTES : 0;
     config.clock = scene->has_host_clock ? CANOPY_CLOCK_HOST : CANOPY_CLOCK_LIBRARY;
     scene->parent = canopy_background();
     if (of->parent != UNDER_BACKGROUND)

@@ -1,0 +1,158 @@
+/*
+ * dump.c - contexts as JSON and as a graph, each written as it is met: flat, with the ids of
+ * the parents. Ids are strings there, as numbers of JSON are exact up to 2^53.
+ */
+#include "inspect/dump.h"
+
+#include <errno.h>
+
+#include "inspect/look.h"
+
+const char *dump_kind(canopy_kind kind)
+{
+    static const char *const names[] = {
+        [CANOPY_KIND_CANCEL] = "cancel",
+        [CANOPY_KIND_ROOT] = "root",
+        [CANOPY_KIND_ANY] = "any",
+        [CANOPY_KIND_VALUE] = "value",
+        [CANOPY_KIND_WITHOUT_CANCEL] = "without_cancel",
+    };
+    return names[kind];
+}
+
+/* ------------------------------------------------------------------------ JSON */
+
+static void json_id(struct sink *sink, const char *name, uint64_t id)
+{
+    sink_text(sink, name);
+    sink_id(sink, id);
+    sink_char(sink, '"');
+}
+
+static void json_number(struct sink *sink, const char *name, int64_t number)
+{
+    sink_text(sink, name);
+    sink_number(sink, number);
+}
+
+static void json_place(struct sink *sink, const char *name, const void *place)
+{
+    sink_text(sink, name);
+    sink_hex(sink, (uintptr_t)place);
+    sink_char(sink, '"');
+}
+
+static void json_text(struct sink *sink, const char *name, const char *text)
+{
+    sink_text(sink, name);
+    sink_quoted(sink, text);
+}
+
+static void json_end(struct sink *sink, const canopy_info *info)
+{
+    json_number(sink, ",\"err\":", info->err);
+    if (info->cause.text)
+        json_text(sink, ",\"cause\":", info->cause.text);
+    json_number(sink, ",\"code\":", info->cause.code);
+    if (info->ended_by)
+        json_id(sink, ",\"ended_by\":\"", info->ended_by);
+    if (info->ended_tid) {
+        json_number(sink, ",\"ended_ns\":", info->ended_ns);
+        json_number(sink, ",\"ended_tid\":", info->ended_tid);
+    }
+    if (info->ended_at)
+        json_place(sink, ",\"ended_at\":\"", info->ended_at);
+}
+
+static void json_context(struct sink *sink, const canopy_info *info)
+{
+    json_id(sink, "{\"id\":\"", info->id);
+    if (info->parent_id)
+        json_id(sink, ",\"parent\":\"", info->parent_id);
+    json_text(sink, ",\"kind\":", dump_kind(info->kind));
+    if (info->name)
+        json_text(sink, ",\"name\":", info->name);
+    json_number(sink, ",\"made_ns\":", info->made_ns);
+    json_number(sink, ",\"made_tid\":", info->made_tid);
+    json_place(sink, ",\"made_at\":\"", info->made_at);
+    if (info->deadline_ns != CANOPY_NEVER)
+        json_number(sink, ",\"deadline_ns\":", info->deadline_ns);
+    json_number(sink, ",\"handles\":", info->handles);
+    json_number(sink, ",\"children\":", info->children);
+    json_number(sink, ",\"callbacks\":", info->callbacks);
+    if (info->is_waited)
+        sink_text(sink, ",\"is_waited\":true");
+    if (info->has_fd)
+        sink_text(sink, ",\"has_fd\":true");
+    if (info->err)
+        json_end(sink, info);
+    sink_char(sink, '}');
+}
+
+/* ------------------------------------------------------------------------- DOT */
+
+static void dot_context(struct sink *sink, const canopy_info *info)
+{
+    json_id(sink, "\"", info->id);
+    sink_text(sink, " [label=");
+    sink_quoted(sink, info->name ? info->name : dump_kind(info->kind));
+    if (info->err) {
+        sink_text(sink, ",style=dashed");
+        if (info->cause.text)
+            json_text(sink, ",tooltip=", info->cause.text);
+    }
+    sink_text(sink, "];\n");
+    if (info->parent_id) {
+        json_id(sink, "\"", info->parent_id);
+        json_id(sink, " -> \"", info->id);
+        sink_text(sink, ";\n");
+    }
+}
+
+/* ------------------------------------------------------------------------- all */
+
+struct format {
+    void (*context)(struct sink *sink, const canopy_info *info);
+    const char *between;
+    const char *end;
+};
+
+static int dump_flat(canopy_walk *walk, const struct format *format, struct sink *sink)
+{
+    canopy_info infos[DUMP_INFOS];
+    const char *before = "";
+    int count;
+    while (!sink->err && (count = canopy_walk_next(walk, infos, DUMP_INFOS)) > 0)
+        for (int i = 0; i < count; i++, before = format->between) {
+            sink_text(sink, before);
+            format->context(sink, &infos[i]);
+        }
+    sink_text(sink, format->end);
+    return sink_flush(sink);
+}
+
+int canopy_dump(const canopy_walk *what, canopy_format format, canopy_sink_fn write, void *user)
+{
+    static const struct format json = {json_context, ",\n", "\n]}\n"},
+                               dot = {dot_context, "", "}\n"};
+    canopy_walk walk = {.info_bytes = sizeof(canopy_info)};
+    struct sink sink;
+    if (!write || format < CANOPY_FORMAT_TEXT || format > CANOPY_FORMAT_DOT)
+        return -EINVAL;
+    if (what) {
+        walk.top = what->top;
+        walk.older_than_ns = what->older_than_ns;
+        walk.live_only = what->live_only;
+    }
+    sink_open(&sink, write, user);
+    int64_t now_ns = walk.top ? look_now_ns(ctx_domain(walk.top)) : clock_now_ns();
+    if (format == CANOPY_FORMAT_TEXT)
+        return dump_text(&walk, &sink, now_ns);
+    if (format == CANOPY_FORMAT_DOT) {
+        sink_text(&sink, "digraph canopy {\n");
+        return dump_flat(&walk, &dot, &sink);
+    }
+    json_number(&sink, "{\"canopy\":1,\"now_ns\":", now_ns);
+    sink_text(&sink, ",\"contexts\":[\n");
+    return dump_flat(&walk, &json, &sink);
+}

@@ -1,0 +1,18 @@
+/*
+ * dump.h - what is written of all contexts of a walk.
+ */
+#ifndef CANOPY_DUMP_H
+#define CANOPY_DUMP_H
+
+#include "inspect/sink.h"
+
+/* So many contexts are looked at in one go. */
+#define DUMP_INFOS 64
+
+/* The contexts of `walk` as a tree, one a line. 0, or -ENOMEM; or the sink's. */
+int dump_text(canopy_walk *walk, struct sink *sink, int64_t now_ns);
+
+/* The kind of a context, in a word. */
+const char *dump_kind(canopy_kind kind);
+
+#endif

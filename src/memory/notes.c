@@ -1,0 +1,170 @@
+/*
+ * notes.c - numbers of slabs, and their notes; see notes.h.
+ */
+#include "memory/notes.h"
+
+#include <string.h>
+
+#include "memory/pool.h"
+
+/* Numbers lie in pages, which stay: so who looks one up needs no lock. */
+#define PAGE_NUMBERS 512
+#define PAGES        (NOTED_SLABS / PAGE_NUMBERS)
+
+struct number {
+    atomic_word slab;
+    /* Under library_lock, while it is free. */
+    uint64_t lives; /* that its next slab's lines have had */
+    uint32_t next;  /* number that is free, and 1; 0: the last */
+};
+
+struct page {
+    struct number numbers[PAGE_NUMBERS];
+};
+
+static atomic_word pages[PAGES];
+static atomic_u32 opened; /* numbers below have been in use; under library_lock */
+static uint32_t vacant;   /* the first that is free, and 1; under library_lock */
+
+#define NOTES_BYTES (SLAB_ALLOCATED_BYTES - SLAB_HEADER_BYTES)
+
+static struct number *number_of(uint32_t number)
+{
+    struct page *page = (struct page *)word_load_acquire(&pages[number / PAGE_NUMBERS]); /* NS2 */
+    return page ? &page->numbers[number % PAGE_NUMBERS] : NULL;
+}
+
+/* A free number; NOTED_SLABS: there is none without another page, or at all. Under the lock. */
+static uint32_t number_find(void)
+{
+    if (vacant) {
+        uint32_t number = vacant - 1;
+        vacant = number_of(number)->next;
+        return number;
+    }
+    uint32_t number = u32_load_relaxed(&opened);
+    if (number == NOTED_SLABS || !number_of(number))
+        return NOTED_SLABS;
+    u32_store_release(&opened, number + 1); /* NS1 */
+    return number;
+}
+
+/* The same, with `*spare` for a page, which is then used up. Under the lock. */
+static uint32_t number_get(struct page **spare)
+{
+    uint32_t number = number_find();
+    uint32_t next = u32_load_relaxed(&opened);
+    if (number != NOTED_SLABS || !*spare || next == NOTED_SLABS)
+        return number;
+    word_store_release(&pages[next / PAGE_NUMBERS], (uintptr_t)*spare); /* NS1 */
+    *spare = NULL;
+    return number_find();
+}
+
+static struct page *page_new(void)
+{
+    struct page *page = domain_allocate(&default_domain, CACHE_LINE, sizeof *page);
+    if (page)
+        memset(page, 0, sizeof *page);
+    return page;
+}
+
+static uint32_t number_take(uint64_t *lives)
+{
+    struct page *spare = NULL;
+    uint32_t number;
+    for (;;) {
+        pthread_mutex_lock(&library_lock);
+        number = number_get(&spare);
+        if (number != NOTED_SLABS)
+            *lives = number_of(number)->lives;
+        bool is_last = u32_load_relaxed(&opened) == NOTED_SLABS;
+        pthread_mutex_unlock(&library_lock);
+        if (number != NOTED_SLABS || is_last)
+            break;
+        spare = page_new(); /* without the lock: it may call the host */
+        if (!spare)
+            break;
+    }
+    if (spare) /* another thread's came first */
+        domain_release(&default_domain, spare, CACHE_LINE, sizeof *spare);
+    return number;
+}
+
+static void number_give(uint32_t number, uint64_t lives)
+{
+    struct number *entry = number_of(number);
+    pthread_mutex_lock(&library_lock);
+    entry->lives = lives;
+    entry->next = vacant;
+    vacant = number + 1;
+    pthread_mutex_unlock(&library_lock);
+}
+
+/* The first of a slab's notes, of NOTES_BYTES. */
+static struct ctx_note *notes_of(const struct slab *slab)
+{
+    return (struct ctx_note *)(void *)(slab->notes + SLAB_HEADER_BYTES);
+}
+
+bool notes_open(struct slab *slab)
+{
+    struct ctx_note *notes = domain_allocate(slab->domain, CACHE_LINE, NOTES_BYTES);
+    if (!notes)
+        return false;
+    uint64_t lives = 0;
+    uint32_t number = number_take(&lives);
+    if (number == NOTED_SLABS) {
+        domain_release(slab->domain, notes, CACHE_LINE, NOTES_BYTES);
+        return false;
+    }
+    memset(notes, 0, NOTES_BYTES);
+    for (unsigned i = 0; i < NOTES_BYTES / sizeof *notes; i++)
+        u64_store_relaxed(&notes[i].life, lives);
+    slab->notes = (char *)notes - SLAB_HEADER_BYTES;
+    slab->number = number;
+    return true;
+}
+
+void notes_publish(struct slab *slab)
+{
+    word_store_release(&number_of(slab->number)->slab, (uintptr_t)slab); /* NS1: pairs with NS2 */
+}
+
+void notes_close(struct slab *slab)
+{
+    word_store_relaxed(&number_of(slab->number)->slab, 0);
+}
+
+void notes_free(struct slab *slab)
+{
+    const struct ctx_note *notes = notes_of(slab);
+    uint64_t lives = 0;
+    for (unsigned i = 0; i < NOTES_BYTES / sizeof *notes; i++) {
+        uint64_t life = u64_load_relaxed(&notes[i].life);
+        lives = life > lives ? life : lives;
+    }
+    number_give(slab->number, lives + (lives & 1)); /* a root's own has not ended */
+    domain_release(slab->domain, notes_of(slab), CACHE_LINE, NOTES_BYTES);
+}
+
+void notes_close_all(struct domain *domain)
+{
+    for (struct shelf *shelf = shelf_first(&domain->slabs); shelf; shelf = shelf_next(shelf))
+        for (unsigned i = 0; i < SHELF_PLACES; i++) {
+            struct slab *slab = shelf_item(&shelf->places[i]);
+            if (slab && slab->notes)
+                notes_close(slab);
+        }
+}
+
+struct slab *notes_slab(uint32_t number)
+{
+    const struct number *entry = number_of(number);
+    return entry ? (struct slab *)word_load_acquire(&entry->slab) : NULL; /* NS2: pairs with NS1 */
+}
+
+uint32_t notes_numbers(void)
+{
+    return u32_load_acquire(&opened); /* NS2 */
+}

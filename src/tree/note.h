@@ -1,0 +1,84 @@
+/*
+ * note.h - what is written down of the contexts of a root that keeps notes, for
+ * <canopy/inspect.h>: a note beside each (memory/notes.h), so that who looks need not keep a
+ * context, nor write to one.
+ *
+ * Such contexts are told from others by PARENT_NOTED, a bit that is inherited. It takes them
+ * another way at tests that are there anyway, so others pay nothing: at the birth, where a
+ * context is counted against a limit (birth.h); at the end, where it is not of the kind
+ * that goes quickly (ctx.h, own.c); at a cancel by REFS_RECORDS, which they all have, so
+ * that the winner comes to note_ended by claim_records (cancel.c).
+ *
+ *   born    what is born, in its slot already: the note's fields, then `life` odd
+ *   ended   the winner of a context that ends on its own account, not with one above: when and
+ *           by which thread; of a merged one that ends with an input, which. Who ended all
+ *           others is found upwards: the nearest one with an end of its own is the one,
+ *           as a walk goes from parents to children and parents stay in memory
+ *   gone    `life` even; then the memory goes, and in the next life is written anew
+ *
+ * Who looks (inspect/look.h) is in a read section, so that note and context are memory of
+ * their kinds, and all that is atomic:
+ *
+ *     NT1 load `life`: odd         NT2 load what is to be known      NT3 load `life`: the same?
+ *
+ * Ordering pairs:
+ *   NT4/NT1  `life` becomes odd by a release, after the note's fields were written. Without it
+ *         who looks tells what the last life's note said.
+ *   NT5,NT6/NT2,NT3  `life` becomes even (NT5) before anything is written that is the next
+ *         life's, each by a release (NT6), and loads of it are acquires: who has read any of
+ *         that finds another life at NT3. Without it a name, a parent or an end is
+ *         told of a context that is another one's. The words of the context itself are
+ *         written in their own orders at the next birth, so those two that may be relaxed
+ *         there, state and refs, are written once more before, by NT6, with what is in them: who
+ *         reads what was stored there afterwards by the same thread has read from that
+ *         release too. What somebody may be looking at in another way is retired, and has no
+ *         next life in this section.
+ *   NT7/NT7a  `ended_tid`, not 0 after an end of its own, is written after the time of that, a
+ *         release. Without it an end is told with the time of the one before.
+ */
+#ifndef CANOPY_NOTE_H
+#define CANOPY_NOTE_H
+
+#include "tree/node.h"
+
+/*
+ * Of a context that its maker alone has in hand: it lives, and is returned. `parent` as in the
+ * note; `heap` is the caller's in its domain.
+ */
+struct canopy_ctx *note_born(struct canopy_ctx *ctx, struct canopy_ctx *parent, struct heap *heap,
+                             const void *place);
+
+/* Of one that the caller keeps, and has just ended. */
+void note_ended(struct canopy_ctx *ctx);
+
+/*
+ * Where the call that ended it will return to. By the winner, after note_ended: only where
+ * that said that the end is the context's own, as else the word is for an input.
+ */
+static inline void note_place(const struct canopy_ctx *ctx, const void *place)
+{
+    struct ctx_note *note = note_beside(ctx);
+    if (u32_load_relaxed(&note->ended_tid))
+        word_store_release(&note->ended_at, (uintptr_t)place); /* NT6 */
+}
+
+/* Stands, where causes are counted, for those that groups make: they go with their groups. */
+extern const canopy_cause cause_of_groups;
+
+/* A callback of it that its end is to run. */
+void note_callback(const struct canopy_ctx *ctx);
+
+/* Of one that is about to leave its slot: it lives no more, if it did. */
+void note_gone(struct canopy_ctx *ctx);
+
+/* The same of one that has left it, and is the caller's alone, whose heap there that is. */
+static inline void note_left(struct canopy_ctx *ctx, struct heap *heap)
+{
+    struct ctx_note *note = note_beside(ctx);
+    u64_store_release(&note->life, u64_load_relaxed(&note->life) + 1); /* NT5 */
+    count_one(&heap_counts(heap)->gone, false);
+    word_store_release(&ctx->state, word_load_relaxed(&ctx->state)); /* NT6 */
+    u64_store_release(&ctx->refs, 0);                                /* NT6 */
+}
+
+#endif
