@@ -148,7 +148,8 @@ typedef int (*canopy_sink_fn)(void *user, const char *bytes, size_t n);
 typedef enum canopy_format {
     CANOPY_FORMAT_TEXT = 1, /* a tree; takes 24 to 48 bytes of malloc's a context */
     CANOPY_FORMAT_JSON = 2, /* {"canopy":1,"now_ns":…,"contexts":[…]}, ids as strings */
-    CANOPY_FORMAT_DOT = 3   /* for graphviz: an edge from each parent */
+    CANOPY_FORMAT_DOT = 3,  /* for graphviz: an edge from each parent */
+    CANOPY_FORMAT_HTML = 4  /* a page that loads nothing: a tree, filters, a time line of ends */
 } canopy_format;
 
 /*

@@ -35,11 +35,26 @@ static void json_number(struct sink *sink, const char *name, int64_t number)
     sink_number(sink, number);
 }
 
-static void json_place(struct sink *sink, const char *name, const void *place)
+/* To find the name of a place is dear: it is told once, or now and then if there are many. */
+static bool is_to_be_named(struct sink *sink, const void *place)
 {
-    sink_text(sink, name);
+    if (!sink->named)
+        return false;
+    const void **had = &sink->named[((uintptr_t)place * UINT64_C(0x9E3779B97F4A7C15)) >> 58];
+    bool is_new = *had != place;
+    *had = place;
+    return is_new;
+}
+
+static void json_place(struct sink *sink, const char *at, const char *in, const void *place)
+{
+    sink_text(sink, at);
     sink_hex(sink, (uintptr_t)place);
     sink_char(sink, '"');
+    if (is_to_be_named(sink, place)) {
+        sink_text(sink, in);
+        sink_place_quoted(sink, place);
+    }
 }
 
 static void json_text(struct sink *sink, const char *name, const char *text)
@@ -61,7 +76,7 @@ static void json_end(struct sink *sink, const canopy_info *info)
         json_number(sink, ",\"ended_tid\":", info->ended_tid);
     }
     if (info->ended_at)
-        json_place(sink, ",\"ended_at\":\"", info->ended_at);
+        json_place(sink, ",\"ended_at\":\"", ",\"ended_in\":", info->ended_at);
 }
 
 static void json_context(struct sink *sink, const canopy_info *info)
@@ -74,7 +89,7 @@ static void json_context(struct sink *sink, const canopy_info *info)
         json_text(sink, ",\"name\":", info->name);
     json_number(sink, ",\"made_ns\":", info->made_ns);
     json_number(sink, ",\"made_tid\":", info->made_tid);
-    json_place(sink, ",\"made_at\":\"", info->made_at);
+    json_place(sink, ",\"made_at\":\"", ",\"made_in\":", info->made_at);
     if (info->deadline_ns != CANOPY_NEVER)
         json_number(sink, ",\"deadline_ns\":", info->deadline_ns);
     json_number(sink, ",\"handles\":", info->handles);
@@ -131,13 +146,33 @@ static int dump_flat(canopy_walk *walk, const struct format *format, struct sink
     return sink_flush(sink);
 }
 
+int dump_json(canopy_walk *walk, struct sink *sink, int64_t now_ns)
+{
+    static const struct format json = {json_context, ",\n", "\n]}\n"};
+    json_number(sink, "{\"canopy\":1,\"now_ns\":", now_ns);
+    sink_text(sink, ",\"contexts\":[\n");
+    return dump_flat(walk, &json, sink);
+}
+
+static int dump_dot(canopy_walk *walk, struct sink *sink, int64_t now_ns)
+{
+    static const struct format dot = {dot_context, "", "}\n"};
+    (void)now_ns;
+    sink_text(sink, "digraph canopy {\n");
+    return dump_flat(walk, &dot, sink);
+}
+
 int canopy_dump(const canopy_walk *what, canopy_format format, canopy_sink_fn write, void *user)
 {
-    static const struct format json = {json_context, ",\n", "\n]}\n"},
-                               dot = {dot_context, "", "}\n"};
+    static int (*const formats[])(canopy_walk *, struct sink *, int64_t) = {
+        [CANOPY_FORMAT_TEXT] = dump_text,
+        [CANOPY_FORMAT_JSON] = dump_json,
+        [CANOPY_FORMAT_DOT] = dump_dot,
+        [CANOPY_FORMAT_HTML] = dump_page,
+    };
     canopy_walk walk = {.info_bytes = sizeof(canopy_info)};
     struct sink sink;
-    if (!write || format < CANOPY_FORMAT_TEXT || format > CANOPY_FORMAT_DOT)
+    if (!write || format < CANOPY_FORMAT_TEXT || format > CANOPY_FORMAT_HTML)
         return -EINVAL;
     if (what) {
         walk.top = what->top;
@@ -145,14 +180,6 @@ int canopy_dump(const canopy_walk *what, canopy_format format, canopy_sink_fn wr
         walk.live_only = what->live_only;
     }
     sink_open(&sink, write, user);
-    int64_t now_ns = walk.top ? look_now_ns(ctx_domain(walk.top)) : clock_now_ns();
-    if (format == CANOPY_FORMAT_TEXT)
-        return dump_text(&walk, &sink, now_ns);
-    if (format == CANOPY_FORMAT_DOT) {
-        sink_text(&sink, "digraph canopy {\n");
-        return dump_flat(&walk, &dot, &sink);
-    }
-    json_number(&sink, "{\"canopy\":1,\"now_ns\":", now_ns);
-    sink_text(&sink, ",\"contexts\":[\n");
-    return dump_flat(&walk, &json, &sink);
+    return formats[format](&walk, &sink,
+                           walk.top ? look_now_ns(ctx_domain(walk.top)) : clock_now_ns());
 }

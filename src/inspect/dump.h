@@ -12,6 +12,10 @@
 /* The contexts of `walk` as a tree, one a line. 0, or -ENOMEM; or the sink's. */
 int dump_text(canopy_walk *walk, struct sink *sink, int64_t now_ns);
 
+/* The contexts as JSON, and that in a page of HTML. 0, or the sink's. */
+int dump_json(canopy_walk *walk, struct sink *sink, int64_t now_ns);
+int dump_page(canopy_walk *walk, struct sink *sink, int64_t now_ns);
+
 /* The kind of a context, in a word. */
 const char *dump_kind(canopy_kind kind);
 

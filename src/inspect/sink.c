@@ -119,10 +119,9 @@ static void put_other(struct sink *sink, const unsigned char *at, size_t bytes)
     }
 }
 
-void sink_quoted(struct sink *sink, const char *text)
+static void put_inside_quotes(struct sink *sink, const char *text)
 {
     const unsigned char *at = (const unsigned char *)text;
-    sink_char(sink, '"');
     while (*at) {
         const unsigned char *plain = at;
         while (is_plain(*at))
@@ -134,12 +133,19 @@ void sink_quoted(struct sink *sink, const char *text)
         put_other(sink, at, bytes);
         at += bytes ? bytes : 1;
     }
+}
+
+void sink_quoted(struct sink *sink, const char *text)
+{
+    sink_char(sink, '"');
+    put_inside_quotes(sink, text);
     sink_char(sink, '"');
 }
 
 /* ---------------------------------------------------------------- for people */
 
-void sink_place(struct sink *sink, const void *place)
+static void put_place(struct sink *sink, const void *place,
+                      void (*put)(struct sink *sink, const char *text))
 {
     Dl_info found;
     if (!place || !dladdr(place, &found) || !found.dli_fname) {
@@ -148,9 +154,21 @@ void sink_place(struct sink *sink, const void *place)
     }
     const char *file = strrchr(found.dli_fname, '/');
     const void *from = found.dli_sname ? found.dli_saddr : found.dli_fbase;
-    sink_text(sink, found.dli_sname ? found.dli_sname : file ? file + 1 : found.dli_fname);
+    put(sink, found.dli_sname ? found.dli_sname : file ? file + 1 : found.dli_fname);
     sink_char(sink, '+');
     sink_hex(sink, (uintptr_t)place - (uintptr_t)from);
+}
+
+void sink_place(struct sink *sink, const void *place)
+{
+    put_place(sink, place, sink_text);
+}
+
+void sink_place_quoted(struct sink *sink, const void *place)
+{
+    sink_char(sink, '"');
+    put_place(sink, place, put_inside_quotes);
+    sink_char(sink, '"');
 }
 
 void sink_duration(struct sink *sink, int64_t duration_ns)

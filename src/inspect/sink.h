@@ -7,12 +7,14 @@
 #include <canopy/inspect.h>
 
 #define SINK_BYTES 4096
+#define SINK_NAMED 64
 
 struct sink {
     canopy_sink_fn write;
     void *user;
     int err; /* what the sink returned; once it is not 0 nothing more is written */
     size_t used;
+    const void **named; /* SINK_NAMED places that lately had a name; NULL: they have none here */
     char bytes[SINK_BYTES];
 };
 
@@ -22,6 +24,7 @@ static inline void sink_open(struct sink *sink, canopy_sink_fn write, void *user
     sink->user = user;
     sink->err = 0;
     sink->used = 0;
+    sink->named = NULL;
 }
 
 /* Hands on what is there: 0, or what the sink has returned. */
@@ -39,6 +42,7 @@ void sink_quoted(struct sink *sink, const char *text);
 
 /* A place in code as people know it: function and offset, or module and offset. */
 void sink_place(struct sink *sink, const void *place);
+void sink_place_quoted(struct sink *sink, const void *place);
 
 /* A time that has passed, in the unit that fits. */
 void sink_duration(struct sink *sink, int64_t duration_ns);

@@ -1,5 +1,5 @@
 /*
- * inspect_dump.c - contexts as text, JSON and a graph, by a sink.
+ * inspect_dump.c - contexts as text, JSON, a graph and a page, by a sink.
  */
 #include "inspected.h"
 
@@ -135,6 +135,62 @@ TEST(inspect_dump_as_a_graph_has_an_edge_for_each_parent)
     family_close(&family);
 }
 
+/* What stands between the tags that hold the contexts. */
+static char *page_data(const char *page)
+{
+    static const char open[] = "<script type=\"application/json\" id=\"data\">";
+    const char *begin = strstr(page, open);
+    assert_non_null(begin);
+    begin += strlen(open);
+    const char *end = strchr(begin, '<');
+    assert_non_null(end);
+    assert_int_equal(strncmp(end, "</script>", 9), 0);
+    return strndup(begin, (size_t)(end - begin));
+}
+
+TEST(inspect_dump_as_a_page_holds_the_json_and_loads_nothing)
+{
+    struct family family;
+    family_open(&family);
+    char *page = dumped(family.f.root, CANOPY_FORMAT_HTML), *data = page_data(page);
+    char *json = dumped(family.f.root, CANOPY_FORMAT_JSON);
+    assert_int_equal(strncmp(page, "<!doctype html>\n", 16), 0);
+    assert_string_equal(page + strlen(page) - 8, "</html>\n");
+    assert_has(page, "content=\"default-src 'none';");
+    assert_int_equal(count_of(page, " src="), 0);
+    assert_int_equal(count_of(page, "@import"), 0);
+    assert_int_equal(count_of(page, "url("), 0);
+    assert_int_equal(count_of(page, "@contexts@") + count_of(page, "@page."), 0);
+    assert_int_equal(count_of(data, "{\"id\":\""), count_of(json, "{\"id\":\""));
+    assert_has(data, "\"dump\":{\"canopy\":1,\"now_ns\":0,\"contexts\":[");
+    /* A place has a name once; what made both contexts, and the root, are three. */
+    assert_int_equal(count_of(data, "\"made_in\":\""), 3);
+    assert_int_equal(count_of(json, "\"made_in\":"), 0);
+    free(json);
+    free(data);
+    free(page);
+    family_close(&family);
+}
+
+TEST(inspect_dump_as_a_page_lets_nobody_out_of_its_data)
+{
+    static const char taken[] = "</script><img src=x onerror=\"taken()\"><!--<script>";
+    static const canopy_cause hostile = {.code = -EINVAL, .text = taken};
+    struct family family;
+    family_open(&family);
+    canopy_ctx *ctx = canopy_with_cancel(family.a);
+    canopy_name(ctx, taken);
+    assert_true(canopy_cancel_cause(ctx, &hostile));
+    char *page = dumped(family.f.root, CANOPY_FORMAT_HTML), *data = page_data(page);
+    assert_int_equal(count_of(page, "<img"), 0);
+    assert_int_equal(count_of(page, "<!--"), 0);
+    assert_int_equal(count_of(data, "\\u003c/script>\\u003cimg src=x onerror=\\\"taken()\\\">"), 2);
+    free(data);
+    free(page);
+    canopy_end(ctx);
+    family_close(&family);
+}
+
 TEST(inspect_dump_of_very_many_goes_by_in_pieces)
 {
     enum { CONTEXTS = 3000 };
@@ -153,7 +209,7 @@ TEST(inspect_dump_of_very_many_goes_by_in_pieces)
     free(text);
     free(graph);
     /* A sink that fails, wherever it does, is not called again. */
-    for (canopy_format format = CANOPY_FORMAT_TEXT; format <= CANOPY_FORMAT_DOT; format++)
+    for (canopy_format format = CANOPY_FORMAT_TEXT; format <= CANOPY_FORMAT_HTML; format++)
         for (size_t at = 1; at < 20; at += 6) {
             struct text failing = {.fail_at = at};
             assert_int_equal(canopy_dump(NULL, format, add_text, &failing), -EPIPE);
