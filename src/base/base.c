@@ -17,6 +17,7 @@ pthread_mutex_t library_lock = PTHREAD_MUTEX_INITIALIZER;
 __thread char thread_marker __attribute__((tls_model("initial-exec")));
 __thread bool thread_is_library __attribute__((tls_model("initial-exec")));
 __thread bool thread_is_worker __attribute__((tls_model("initial-exec")));
+static __thread bool thread_is_ours __attribute__((tls_model("initial-exec")));
 atomic_u32 fork_generation;
 atomic_u32 odd_contexts;
 
@@ -93,19 +94,19 @@ static void *thread_main(void *arg)
     u32_fetch_add_acq_rel(&beginning, -1U); /* TB1 */
     pthread_setname_np(pthread_self(), role->name);
     thread_is_library = !role->runs_user_code;
-    thread_is_worker = role->runs_user_code;
-    role->run();
+    thread_is_worker = role->is_worker;
+    thread_is_ours = true;
+    role->run(role);
     return NULL;
 }
 
-/* Detached, and unless `inherit` of the ordinary policy. */
+/* Unless `inherit` of the ordinary policy. */
 static int create(pthread_t *thread, const struct thread_role *role, bool inherit)
 {
     pthread_attr_t attr;
     int err = pthread_attr_init(&attr);
     if (err)
         return err;
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
     if (!inherit) {
         struct sched_param none = {0};
         pthread_attr_setinheritsched(&attr, PTHREAD_EXPLICIT_SCHED);
@@ -120,26 +121,34 @@ static int create(pthread_t *thread, const struct thread_role *role, bool inheri
     return err;
 }
 
-int thread_start(const struct thread_role *role)
+int thread_start_joinable(const struct thread_role *role, pthread_t *thread)
 {
     sigset_t all, before;
-    pthread_t thread;
     int cancelable = cancellation_hold();
     sigfillset(&all);
     /* A thread inherits the mask of its creator; the creator gets its own back. */
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int err = create(&thread, role, false);
+    int err = create(thread, role, false);
     /* From SCHED_IDLE nobody gets away without a privilege, and a sandbox may refuse any. */
     if (err == EPERM || err == EINVAL || err == ENOSYS)
-        err = create(&thread, role, true);
+        err = create(thread, role, true);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     /*
      * By the creator, since on the creator's CPU it might not come to run. The process may
      * have been confined since: then it stays where it is.
      */
     if (!err && ordinary.has_cpus)
-        pthread_setaffinity_np(thread, sizeof ordinary.cpus, ordinary.cpus);
+        pthread_setaffinity_np(*thread, sizeof ordinary.cpus, ordinary.cpus);
     cancellation_restore(cancelable);
+    return err;
+}
+
+int thread_start(const struct thread_role *role)
+{
+    pthread_t thread;
+    int err = thread_start_joinable(role, &thread);
+    if (!err)
+        pthread_detach(thread);
     return err;
 }
 
@@ -158,9 +167,9 @@ void threads_fork_child(void)
 {
     sigset_t now;
     u32_store_relaxed(&beginning, 0);
-    if (!thread_is_library && !thread_is_worker)
+    if (!thread_is_ours)
         return;
-    thread_is_library = thread_is_worker = false;
+    thread_is_library = thread_is_worker = thread_is_ours = false;
     /* The static one has zeros behind what the kernel writes. */
     memset(&now, 0, sizeof now);
     pthread_sigmask(SIG_SETMASK, NULL, &now);

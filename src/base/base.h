@@ -158,11 +158,12 @@ static inline uint64_t thread_self(void)
     return (uint64_t)(uintptr_t)&thread_marker;
 }
 
-/* One of the library's threads. Static, since a thread reads it when it gets to run. */
+/* One of the library's threads. It lasts as long, since the thread reads it when it gets to run. */
 struct thread_role {
     const char *name;
-    void (*run)(void); /* does not return */
+    void (*run)(const struct thread_role *self); /* returns only where the thread is joined */
     bool runs_user_code;
+    bool is_worker;
 };
 
 /*
@@ -174,6 +175,9 @@ struct thread_role {
  * destructors, hooks of an allocator.
  */
 int thread_start(const struct thread_role *role);
+
+/* The same with a thread that is joined by `*thread`. */
+int thread_start_joinable(const struct thread_role *role, pthread_t *thread);
 
 /* When the library is loaded: what is ordinary. */
 void threads_init(void);

@@ -58,15 +58,16 @@ static void work(void *unused)
     pthread_cleanup_pop(0);
 }
 
-static void worker_main(void)
+static void worker_main(const struct thread_role *self)
 {
+    (void)self;
     work(NULL);
 }
 
 int worker_start_locked(void)
 {
     static const struct thread_role role = {
-        .name = "canopy-worker", .run = worker_main, .runs_user_code = true};
+        .name = "canopy-worker", .run = worker_main, .runs_user_code = true, .is_worker = true};
     if (worker_is_started())
         return 0;
     int err = thread_start(&role);

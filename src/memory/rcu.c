@@ -322,8 +322,9 @@ static int64_t tidy_turn(int64_t due_ns)
     return u32_load_relaxed(&tidy_wanted) ? clock_now_ns() + TIDY_NS : CANOPY_NEVER; /* TW4 */
 }
 
-static void reclaimer_main(void)
+static void reclaimer_main(const struct thread_role *self)
 {
+    (void)self;
     struct timespec gather = {0, GATHER_NS};
     for (int64_t tidy_ns = CANOPY_NEVER;;) {
         uint32_t done = u32_load_relaxed(&reclaimed);

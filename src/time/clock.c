@@ -64,8 +64,9 @@ static int64_t expire_all(struct pass *pass)
     return i64_load_seq_cst(&due_ns); /* what is lowered later kicks: Z1 */
 }
 
-static void clock_main(void)
+static void clock_main(const struct thread_role *self)
 {
+    (void)self;
     /* The kernel's default would add 50 us to every sleep. */
     prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
     for (;;) {
