@@ -206,6 +206,64 @@ typedef struct canopy_cause_count {
  */
 CANOPY_API int canopy_stats_causes(const canopy_ctx *root, canopy_cause_count counts[], size_t n);
 
+/* ------------------------------------------------------------------ from outside */
+
+/* Allows `cancel`. */
+#define CANOPY_ANSWER_CANCEL 1U
+
+/*
+ * Answers a command of the `canopy` tool, for hosts that have a port of their own: one line
+ * that ends at NUL or at the line's end, of 4,096 bytes at most, its words apart by spaces.
+ *
+ *     help                             these, a line each
+ *     top                              what a screen needs: JSON, 50 of each thing at most
+ *     tree, dump text|json|dot|html    canopy_dump of everything
+ *     leaks AGE [json]                 canopy_leaks; AGE: 30, 500ms, 2m (ns us ms s m h)
+ *     causes [json], stats [json]      as canopy_stats_causes and _read, over all roots
+ *     context ID [json]                canopy_inspect; ID: decimal, or 0x and hexadecimal
+ *     cancel ID [TEXT]                 canopy_cancel_id, with a cause of that text
+ *     trace start [BYTES]|stop|write   canopy_trace_*
+ *
+ * JSON is one object, with ids as strings and "canopy":1 first. TEXT, of 111 bytes at most, is
+ * kept for ever; 64 different ones are, any other is "cancelled by an operator". What is
+ * written when the answer is not 0 is a line that says why, for people. Any thread. As the
+ * calls that the commands name: callbacks of what `cancel` ends run on the caller, the sink
+ * outside of read sections and locks. 0; -EINVAL (NULL, unknown flags: nothing is written; no
+ * such command); -EPERM (`cancel` without CANOPY_ANSWER_CANCEL, or of a value or without_cancel
+ * layer); -ESRCH (no such context); -EALREADY (`cancel` of what has ended); -ENOMEM; or what the
+ * sink returned, after which it is not called again.
+ */
+CANOPY_API int canopy_answer(const char *command, unsigned flags, canopy_sink_fn sink, void *user);
+
+/* A thread that answers. Its field is canopy's. */
+typedef struct canopy_listener {
+    struct canopy_listener_state *canopy_state;
+} canopy_listener;
+
+/*
+ * Starts a thread of the library's that answers on a Unix socket at `path` what canopy_answer
+ * does with `flags`: a client sends one command and '\n', and receives the answer, then NUL, the
+ * result as a decimal number, and '\n'; without these it was cut off. Only the process's own
+ * user and root are answered, one at a time; who makes no progress for two seconds is let go.
+ *
+ * The file has mode 0600 from the first. A socket on which nobody answers any more is replaced.
+ * After a fork the child has no listener; its closing one leaves the parent's alone. May be
+ * called anywhere, also in callbacks; may block briefly. Callbacks of what `cancel` ends run on the
+ * thread, which blocks all signals. `listener` is the caller's until it is closed, and must not be
+ * open. 0; -EINVAL (NULL, empty path, unknown flags); -ENAMETOOLONG (more than 107 bytes);
+ * -EADDRINUSE (somebody answers there); -EEXIST (something else is there); -ENOMEM; -EAGAIN
+ * (no thread); or what socket, bind or listen say. Then nothing has changed.
+ */
+CANOPY_API CANOPY_MUST_USE int canopy_listen(canopy_listener *listener, const char *path,
+                                             unsigned flags);
+
+/*
+ * Ends it: waits for the thread, and for a callback that a `cancel` has it run; a client that is
+ * being answered is cut off. Removes the socket, unless the file is another by now. 0; -EINVAL
+ * (NULL, or not open); -EDEADLK (on the listener's own thread: nothing has changed).
+ */
+CANOPY_API int canopy_listener_close(canopy_listener *listener);
+
 #ifdef __cplusplus
 }
 #endif

@@ -3,7 +3,7 @@
  *
  * Everything else calls down or on its own floor, by the header of who is called. What
  * stands here is few, and each is defined where its line says. The floors, from below:
- * base, memory, tree, callbacks, time, host.
+ * base, memory, tree, callbacks, time, host, inspect.
  */
 #ifndef CANOPY_UPWARD_H
 #define CANOPY_UPWARD_H
@@ -60,6 +60,10 @@ void signals_end(const struct canopy_ctx *ctx);
  */
 void signals_poll(struct pass *pass);
 void signals_told(void);
+
+/* By host/init.c, in the child of a fork, under library_lock: nobody listens there.
+ * inspect/listen.c. */
+void listeners_fork_child(void);
 
 /* By invariants (base/invariant.h), in a debug build: one does not hold. debug/report.c. */
 void invariant_broken(const char *what);

@@ -49,6 +49,7 @@ static void fork_child(void)
     signals_fork_child(); /* while all signals are blocked, which rcu_fork_child ends */
     rcu_fork_child();
     threads_fork_child();
+    listeners_fork_child();
     u32_fetch_add_relaxed(&fork_generation, 1);
     u32_store_relaxed(&odd_contexts, 1);
     ticks_fork_child();

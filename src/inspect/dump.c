@@ -79,7 +79,7 @@ static void json_end(struct sink *sink, const canopy_info *info)
         json_place(sink, ",\"ended_at\":\"", ",\"ended_in\":", info->ended_at);
 }
 
-static void json_context(struct sink *sink, const canopy_info *info)
+void dump_json_context(struct sink *sink, const canopy_info *info)
 {
     json_id(sink, "{\"id\":\"", info->id);
     if (info->parent_id)
@@ -148,7 +148,7 @@ static int dump_flat(canopy_walk *walk, const struct format *format, struct sink
 
 int dump_json(canopy_walk *walk, struct sink *sink, int64_t now_ns)
 {
-    static const struct format json = {json_context, ",\n", "\n]}\n"};
+    static const struct format json = {dump_json_context, ",\n", "\n]}\n"};
     json_number(sink, "{\"canopy\":1,\"now_ns\":", now_ns);
     sink_text(sink, ",\"contexts\":[\n");
     return dump_flat(walk, &json, sink);

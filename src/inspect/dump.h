@@ -16,6 +16,9 @@ int dump_text(canopy_walk *walk, struct sink *sink, int64_t now_ns);
 int dump_json(canopy_walk *walk, struct sink *sink, int64_t now_ns);
 int dump_page(canopy_walk *walk, struct sink *sink, int64_t now_ns);
 
+/* One context as JSON: an object. */
+void dump_json_context(struct sink *sink, const canopy_info *info);
+
 /* The kind of a context, in a word. */
 const char *dump_kind(canopy_kind kind);
 

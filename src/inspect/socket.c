@@ -1,0 +1,93 @@
+/*
+ * socket.c - a Unix socket gets a place in the file system. It is made with the mode of the
+ * socket itself, so that it has no other for a moment, whatever the process's umask is,
+ * which is not touched.
+ */
+#include "inspect/socket.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/base.h"
+
+#define WAITING 16 /* clients that are not served yet; others wait in connect */
+
+/* 0 if a socket is there on which nobody answers, or nothing by now. */
+static int is_left_behind(const struct sockaddr_un *address)
+{
+    struct stat there;
+    if (lstat(address->sun_path, &there) != 0)
+        return errno == ENOENT ? 0 : -errno;
+    if (!S_ISSOCK(there.st_mode))
+        return -EEXIST;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -errno;
+    int err = connect(fd, (const struct sockaddr *)address, sizeof *address) == 0 ? 0 : errno;
+    fd_close(fd);
+    return err == ECONNREFUSED || err == ENOENT ? 0 : -EADDRINUSE;
+}
+
+static int bind_at(int fd, const struct sockaddr_un *address)
+{
+    if (bind(fd, (const struct sockaddr *)address, sizeof *address) == 0)
+        return 0;
+    if (errno != EADDRINUSE)
+        return -errno;
+    int err = is_left_behind(address);
+    if (err)
+        return err;
+    if (unlink(address->sun_path) != 0 && errno != ENOENT)
+        return -errno;
+    return bind(fd, (const struct sockaddr *)address, sizeof *address) == 0 ? 0 : -errno;
+}
+
+/* Of what has just been made there: what it is, and that its mode is no narrower either. */
+static int know(struct socket_file *file, const char *path)
+{
+    struct stat there;
+    if (lstat(path, &there) != 0)
+        return -errno;
+    file->device = there.st_dev;
+    file->inode = there.st_ino;
+    if ((there.st_mode & 07777) != 0600 && chmod(path, 0600) != 0)
+        return -errno;
+    file->path = realpath(path, NULL);
+    return file->path ? 0 : -errno;
+}
+
+int socket_file_make(struct socket_file *file, int fd, const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    size_t bytes = strlen(path);
+    if (bytes >= sizeof address.sun_path)
+        return -ENAMETOOLONG;
+    memcpy(address.sun_path, path, bytes);
+    if (fchmod(fd, 0600) != 0)
+        return -errno;
+    int err = bind_at(fd, &address);
+    if (err)
+        return err;
+    err = know(file, path);
+    if (!err && listen(fd, WAITING) != 0)
+        err = -errno;
+    if (err) {
+        unlink(path);
+        free(file->path);
+    }
+    return err;
+}
+
+void socket_file_end(struct socket_file *file, bool is_own)
+{
+    struct stat there;
+    if (is_own && lstat(file->path, &there) == 0 && there.st_dev == file->device &&
+        there.st_ino == file->inode)
+        unlink(file->path);
+    free(file->path);
+}
