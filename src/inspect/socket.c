@@ -6,8 +6,10 @@
 #include "inspect/socket.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -16,6 +18,9 @@
 #include "base/base.h"
 
 #define WAITING 16 /* clients that are not served yet; others wait in connect */
+
+/* So long others who make a socket in the same directory are waited for. */
+#define LOCK_NS NS_PER_SECOND
 
 /* 0 if a socket is there on which nobody answers, or nothing by now. */
 static int is_left_behind(const struct sockaddr_un *address)
@@ -47,6 +52,34 @@ static int bind_at(int fd, const struct sockaddr_un *address)
     return bind(fd, (const struct sockaddr *)address, sizeof *address) == 0 ? 0 : -errno;
 }
 
+/*
+ * Two processes that find the same socket left behind would each remove the other's: so they do
+ * it one after the other, by a lock on the directory. Where that cannot be had, or is somebody
+ * else's for long, it goes without. What is returned is for directory_unlock.
+ */
+static int directory_lock(const char *path, size_t bytes)
+{
+    char directory[sizeof((struct sockaddr_un *)0)->sun_path] = ".";
+    while (bytes > 0 && path[bytes - 1] != '/')
+        bytes--;
+    memcpy(directory, path, bytes);
+    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int64_t until_ns = clock_now_ns() + LOCK_NS;
+    while (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK &&
+           !time_is_up(until_ns))
+        pause_ns(LOCK_NS / 1000);
+    return fd;
+}
+
+/* Not by its end alone: a fork may have made a copy of the fd. */
+static void directory_unlock(int fd)
+{
+    if (fd < 0)
+        return;
+    flock(fd, LOCK_UN);
+    fd_close(fd);
+}
+
 /* Of what has just been made there: what it is, and that its mode is no narrower either. */
 static int know(struct socket_file *file, const char *path)
 {
@@ -61,6 +94,12 @@ static int know(struct socket_file *file, const char *path)
     return file->path ? 0 : -errno;
 }
 
+static int begin(struct socket_file *file, int fd, const char *path)
+{
+    int err = know(file, path);
+    return err || listen(fd, WAITING) == 0 ? err : -errno;
+}
+
 int socket_file_make(struct socket_file *file, int fd, const char *path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -70,16 +109,16 @@ int socket_file_make(struct socket_file *file, int fd, const char *path)
     memcpy(address.sun_path, path, bytes);
     if (fchmod(fd, 0600) != 0)
         return -errno;
+    int directory = directory_lock(path, bytes);
     int err = bind_at(fd, &address);
-    if (err)
-        return err;
-    err = know(file, path);
-    if (!err && listen(fd, WAITING) != 0)
-        err = -errno;
-    if (err) {
-        unlink(path);
-        free(file->path);
+    if (!err) {
+        err = begin(file, fd, path);
+        if (err) {
+            unlink(path);
+            free(file->path);
+        }
     }
+    directory_unlock(directory);
     return err;
 }
 
