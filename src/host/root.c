@@ -79,6 +79,16 @@ static struct domain *domain_new(const canopy_config *known)
     return domain;
 }
 
+/* The root itself, in a domain that others may come by. False: no memory. */
+static bool root_add(struct domain *domain)
+{
+    struct canopy_ctx *root = ctx_alloc(domain, KIND_ROOT);
+    pthread_mutex_lock(&library_lock);
+    domain->root = root;
+    pthread_mutex_unlock(&library_lock);
+    return root != NULL;
+}
+
 canopy_ctx *canopy_root_new(const canopy_config *config)
 {
     canopy_config known;
@@ -96,8 +106,7 @@ canopy_ctx *canopy_root_new(const canopy_config *config)
         return NULL;
     }
     if (domain_add(domain)) {
-        domain->root = ctx_alloc(domain, KIND_ROOT);
-        if (domain->root) {
+        if (root_add(domain)) {
             if (domain->counts)
                 note_born(domain->root, NULL, heap_get(domain), PLACE_OF_CALL);
             domain_leave(domain);

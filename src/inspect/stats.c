@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "inspect/look.h"
+#include "inspect/stats.h"
 #include "tree/ctx.h"
 
 /* ---------------------------------------------------------------------- sums */
@@ -36,16 +37,38 @@ static void add_stats(void *to, const struct counts *counts)
     add_late(stats, counts);
 }
 
-/* Calls add(to, counts) for all that count in a domain with notes. */
-static void sum(struct domain *domain, void (*add)(void *to, const struct counts *counts), void *to)
+/* Calls add(to, counts) for all that count in a domain. False: it keeps no notes. */
+static bool sum(struct domain *domain, void (*add)(void *to, const struct counts *counts), void *to)
 {
     pthread_mutex_lock(&library_lock);
-    add(to, domain->counts);
-    for (struct heap *heap = domain->heaps; heap; heap = heap->next)
+    struct counts *own = domain->counts;
+    if (own)
+        add(to, own);
+    for (struct heap *heap = own ? domain->heaps : NULL; heap; heap = heap->next)
         add(to, heap_counts(heap));
-    for (struct heap *heap = domain->inherited_heaps; heap; heap = heap->next)
+    for (struct heap *heap = own ? domain->inherited_heaps : NULL; heap; heap = heap->next)
         add(to, heap_counts(heap));
     pthread_mutex_unlock(&library_lock);
+    return own != NULL;
+}
+
+static void stats_add(canopy_stats *stats, struct domain *domain)
+{
+    uint64_t made = stats->made, gone = stats->gone;
+    stats->memory_bytes += u64_load_relaxed(&domain->bytes);
+    if (!sum(domain, add_gone, stats)) { /* first, so that no more have gone than were made */
+        stats->live += domain_contexts(domain) + (domain != &default_domain);
+        return;
+    }
+    sum(domain, add_stats, stats);
+    stats->live += (stats->made - made) - (stats->gone - gone);
+}
+
+void stats_of_all(canopy_stats *stats)
+{
+    *stats = (canopy_stats){.size = sizeof *stats};
+    for (struct domain *domain = &default_domain; domain; domain = domain_hold_next(domain))
+        stats_add(stats, domain);
 }
 
 int canopy_stats_read(const canopy_ctx *root, canopy_stats *stats)
@@ -53,18 +76,10 @@ int canopy_stats_read(const canopy_ctx *root, canopy_stats *stats)
     _Static_assert(LATE_BUCKETS == CANOPY_LATE_BUCKETS, "one is the other");
     if (!root || !stats || stats->size < sizeof *stats || stats->size > 4096)
         return -EINVAL;
-    struct domain *domain = ctx_domain(root);
     size_t size = stats->size;
     memset(stats, 0, size);
     stats->size = size;
-    stats->memory_bytes = u64_load_relaxed(&domain->bytes);
-    if (!domain->counts) {
-        stats->live = domain_contexts(domain) + (domain->root != NULL);
-        return 0;
-    }
-    sum(domain, add_gone, stats); /* first, so that no more have gone than were made */
-    sum(domain, add_stats, stats);
-    stats->live = stats->made - stats->gone;
+    stats_add(stats, ctx_domain(root));
     return 0;
 }
 
@@ -101,6 +116,16 @@ static void add_causes(void *to, const struct counts *counts)
             add_cause(to, &counts->causes[i]);
 }
 
+/* Of one domain, or (NULL) of all. */
+static void add_domains(struct causes *causes, struct domain *domain)
+{
+    if (domain)
+        sum(domain, add_causes, causes);
+    else
+        for (domain = &default_domain; domain; domain = domain_hold_next(domain))
+            sum(domain, add_causes, causes);
+}
+
 /* Sums up in as much room as it takes: 0, or -ENOMEM. */
 static int gather(struct domain *domain, struct causes *causes)
 {
@@ -110,7 +135,7 @@ static int gather(struct domain *domain, struct causes *causes)
             return -ENOMEM;
         causes->used = 1;
         causes->is_short = false;
-        sum(domain, add_causes, causes);
+        add_domains(causes, domain);
         if (!causes->is_short)
             return 0;
         free(causes->counts);
@@ -124,14 +149,10 @@ static int compare(const void *a, const void *b)
     return (left < right) - (left > right);
 }
 
-int canopy_stats_causes(const canopy_ctx *root, canopy_cause_count counts[], size_t n)
+/* Most first, as many as there is room for: how many there are, or -ENOMEM. */
+static int tell_causes(struct domain *domain, canopy_cause_count counts[], size_t n)
 {
     struct causes causes;
-    if (!root || (!counts && n > 0))
-        return -EINVAL;
-    struct domain *domain = ctx_domain(root);
-    if (!domain->counts)
-        return 0;
     int err = gather(domain, &causes);
     if (err)
         return err;
@@ -142,4 +163,16 @@ int canopy_stats_causes(const canopy_ctx *root, canopy_cause_count counts[], siz
         memcpy(counts, causes.counts, (n < causes.used ? n : causes.used) * sizeof *counts);
     free(causes.counts);
     return (int)causes.used;
+}
+
+int causes_of_all(canopy_cause_count counts[], size_t n)
+{
+    return tell_causes(NULL, counts, n);
+}
+
+int canopy_stats_causes(const canopy_ctx *root, canopy_cause_count counts[], size_t n)
+{
+    if (!root || (!counts && n > 0))
+        return -EINVAL;
+    return tell_causes(ctx_domain(root), counts, n);
 }

@@ -734,13 +734,22 @@ void domain_remove(struct domain *domain)
     }
 }
 
+/* The next one, in the order of ids from the latest on; under library_lock. */
+static struct domain *domain_next(const struct domain *domain)
+{
+    /* One that was taken off may have a next one that is gone. */
+    bool is_removed = u32_load_relaxed(&domain->is_removed);
+    struct domain *next =
+        (struct domain *)word_load_relaxed(is_removed ? &default_domain.next : &domain->next);
+    while (is_removed && next && next->id >= domain->id)
+        next = (struct domain *)word_load_relaxed(&next->next);
+    return next;
+}
+
 struct domain *domain_hold_next(struct domain *domain)
 {
     pthread_mutex_lock(&library_lock);
-    /* One that was taken off may have a next one that is gone. */
-    struct domain *next = u32_load_relaxed(&domain->is_removed)
-                              ? NULL
-                              : (struct domain *)word_load_relaxed(&domain->next);
+    struct domain *next = domain_next(domain);
     if (next)
         domain_hold(next);
     pthread_mutex_unlock(&library_lock);

@@ -398,8 +398,14 @@ void pool_free_remote(void *memory);
 /* pool_free or pool_free_remote, whichever the thread can. Not inlined: for rare paths. */
 void pool_free_any(void *memory);
 
-/* Scavenging; see scavenge.c. The domain behind this one, which is let go of; or NULL. */
+/*
+ * All domains, from &default_domain on: the one behind this one, which is let go of; or
+ * NULL. What is there throughout is met once, and stays while it is held: who frees that root
+ * waits so long.
+ */
 struct domain *domain_hold_next(struct domain *domain);
+
+/* Scavenging; see scavenge.c. */
 /* A domain's latest heap. */
 struct heap *domain_heaps(struct domain *domain);
 /* An orphaned heap that is not tidied, the caller's until it is returned; or NULL. */

@@ -38,12 +38,12 @@ size_t domain_contexts(struct domain *domain)
     for (const struct heap *heap = domain->heaps; heap; heap = heap->next)
         out += u64_load_relaxed(&heap->taken);
     out -= orphans_at_hand(domain->orphans) + orphans_at_hand(domain->tidied);
+    if (domain->root && !slab_is_inherited(slab_of(domain->root)))
+        out--; /* the root itself */
     pthread_mutex_unlock(&library_lock);
     out -= u64_load_relaxed(&domain->given_back);
     if (own)
         out -= at_hand(own);
-    if (domain->root && !slab_is_inherited(slab_of(domain->root)))
-        out--; /* the root itself */
     /* Read one after the other, beside threads that hand contexts on, they may not add up. */
     return (int64_t)out > 0 ? out : 0;
 }
