@@ -2,10 +2,9 @@
  * answer_sums.c - the commands `stats` and `causes`: what was counted, over all roots.
  */
 #include <errno.h>
-#include <stdlib.h>
 
 #include "inspect/answer.h"
-#include "inspect/everywhere.h"
+#include "inspect/stats.h"
 
 /* ------------------------------------------------------------------------ stats */
 
@@ -17,7 +16,7 @@
 void answer_put_stats(struct sink *sink)
 {
     canopy_stats stats;
-    stats_everywhere(&stats);
+    stats_of_all(&stats);
     const char *before = "";
     sink_text(sink, ",\"stats\":{");
 #define PUT(name) put_count(sink, "\"" #name "\":", stats.name), sink_char(sink, ',');
@@ -60,7 +59,7 @@ int answer_stats(struct answer *answer)
         sink_text(sink, "}\n");
         return 0;
     }
-    stats_everywhere(&stats);
+    stats_of_all(&stats);
 #define PUT(name) put_count(sink, #name " ", stats.name), sink_char(sink, '\n');
     COUNTS(PUT)
 #undef PUT
@@ -69,6 +68,9 @@ int answer_stats(struct answer *answer)
 }
 
 /* ----------------------------------------------------------------------- causes */
+
+/* So many are told, those that ended most. */
+#define CAUSES_MOST 200
 
 static void put_cause(struct sink *sink, const canopy_cause_count *count)
 {
@@ -112,23 +114,37 @@ static void write_cause(struct sink *sink, const canopy_cause_count *count)
     sink_text(sink, ")\n");
 }
 
+static void write_causes(struct sink *sink, const canopy_cause_count counts[], size_t n,
+                         uint64_t more)
+{
+    for (size_t i = 0; i < n; i++)
+        write_cause(sink, &counts[i]);
+    if (more > 0) {
+        put_count(sink, "and ", more);
+        sink_text(sink, " more causes\n");
+    }
+}
+
+static void json_causes(struct sink *sink, const canopy_cause_count counts[], size_t n,
+                        uint64_t more)
+{
+    answer_json_begin(sink);
+    answer_put_causes(sink, counts, n);
+    put_count(sink, ",\"more\":", more);
+    sink_text(sink, "}\n");
+}
+
 int answer_causes(struct answer *answer)
 {
     struct sink *sink = answer->sink;
-    canopy_cause_count *counts;
+    canopy_cause_count counts[CAUSES_MOST];
     bool is_json = false;
     if (!answer_format(answer, &is_json))
         return answer_usage(answer);
-    int count = causes_everywhere(&counts);
+    int count = causes_of_all(counts, CAUSES_MOST);
     if (count < 0)
         return answer_refuse(answer, count, "no memory");
-    if (is_json) {
-        answer_json_begin(sink);
-        answer_put_causes(sink, counts, (size_t)count);
-        sink_text(sink, "}\n");
-    }
-    for (int i = 0; !is_json && i < count; i++)
-        write_cause(sink, &counts[i]);
-    free(counts);
+    int told = count < CAUSES_MOST ? count : CAUSES_MOST;
+    (is_json ? json_causes : write_causes)(sink, counts, (size_t)told, (uint64_t)(count - told));
     return 0;
 }

@@ -3,17 +3,14 @@
  * drawn anew every second.
  */
 #include <errno.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include "inspect/answer.h"
 #include "inspect/dump.h"
-#include "inspect/everywhere.h"
+#include "inspect/stats.h"
 
-/* Leaks are what has been there for longer. */
-#define LEAK_NS INT64_C(10000000000)
-
-/* The oldest, that first. */
+/* The oldest, that first, of what has nothing below it: of what is at work, not of what keeps it.
+ */
 struct oldest {
     canopy_info infos[ANSWER_MOST];
     size_t used;
@@ -35,6 +32,12 @@ static void oldest_add(struct oldest *oldest, const canopy_info *info)
     infos[i] = *info;
 }
 
+static bool is_at_work(const canopy_info *info)
+{
+    return info->children == 0 &&
+           (info->kind == CANOPY_KIND_CANCEL || info->kind == CANOPY_KIND_ANY);
+}
+
 static void oldest_find(struct oldest *oldest)
 {
     canopy_walk walk = {.info_bytes = sizeof(canopy_info), .live_only = true};
@@ -42,7 +45,8 @@ static void oldest_find(struct oldest *oldest)
     oldest->used = 0;
     for (int count; (count = canopy_walk_next(&walk, infos, DUMP_INFOS)) > 0;)
         for (int i = 0; i < count; i++)
-            oldest_add(oldest, &infos[i]);
+            if (is_at_work(&infos[i]))
+                oldest_add(oldest, &infos[i]);
 }
 
 static void put_oldest(struct sink *sink)
@@ -50,7 +54,7 @@ static void put_oldest(struct sink *sink)
     struct oldest oldest;
     const char *before = "";
     oldest_find(&oldest);
-    sink_text(sink, ",\"contexts\":[");
+    sink_text(sink, ",\"oldest\":[");
     for (size_t i = 0; i < oldest.used; i++, before = ",\n") {
         const void *named[SINK_NAMED] = {NULL}; /* each place has its name */
         sink_text(sink, before);
@@ -65,10 +69,10 @@ int answer_top(struct answer *answer)
 {
     struct sink *sink = answer->sink;
     struct word word;
-    canopy_cause_count *counts;
+    canopy_cause_count counts[ANSWER_MOST];
     if (words_next(&answer->words, &word))
         return answer_usage(answer);
-    int count = causes_everywhere(&counts);
+    int count = causes_of_all(counts, ANSWER_MOST);
     if (count < 0)
         return answer_refuse(answer, count, "no memory");
     answer_json_begin(sink);
@@ -77,9 +81,8 @@ int answer_top(struct answer *answer)
     put_text(sink, ",\"program\":", program_invocation_short_name);
     answer_put_stats(sink);
     answer_put_causes(sink, counts, count < ANSWER_MOST ? (size_t)count : ANSWER_MOST);
-    free(counts);
     put_oldest(sink);
-    answer_put_leaks(sink, LEAK_NS);
+    answer_put_leaks(sink, 0);
     sink_text(sink, "}\n");
     return 0;
 }
