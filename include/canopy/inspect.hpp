@@ -11,6 +11,7 @@
 #include <canopy/time.hpp>
 
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -76,14 +77,13 @@ template <class Tell> void for_each_context(Tell &&tell, const walk_filter &filt
             tell(std::as_const(infos[static_cast<std::size_t>(i)]));
 }
 
-/*
- * canopy_dump: calls write(std::string_view), which must not throw, for each piece. It
- * returns nothing, or an int, of which one but 0 ends it and is returned.
- */
-template <class Write> int dump(canopy_format format, Write &&write, const walk_filter &filter = {})
+namespace detail
 {
-    const canopy_walk walk = filter.get();
-    const canopy_sink_fn sink = [](void *user, const char *bytes, std::size_t n) noexcept -> int {
+
+/* A sink of inspect.h that calls a Write. */
+template <class Write> struct sink {
+    static int put(void *user, const char *bytes, std::size_t n) noexcept
+    {
         auto &to = *static_cast<std::remove_reference_t<Write> *>(user);
         const std::string_view piece{bytes, n};
         if constexpr (std::is_void_v<decltype(to(piece))>) {
@@ -92,9 +92,24 @@ template <class Write> int dump(canopy_format format, Write &&write, const walk_
         } else {
             return to(piece);
         }
-    };
-    return canopy_dump(&walk, format, sink,
-                       const_cast<void *>(static_cast<const void *>(std::addressof(write))));
+    }
+
+    static void *user(Write &write) noexcept
+    {
+        return const_cast<void *>(static_cast<const void *>(std::addressof(write)));
+    }
+};
+
+} // namespace detail
+
+/*
+ * canopy_dump: calls write(std::string_view), which must not throw, for each piece. It
+ * returns nothing, or an int, of which one but 0 ends it and is returned.
+ */
+template <class Write> int dump(canopy_format format, Write &&write, const walk_filter &filter = {})
+{
+    const canopy_walk walk = filter.get();
+    return canopy_dump(&walk, format, detail::sink<Write>::put, detail::sink<Write>::user(write));
 }
 
 /* -------------------------------------------------------------------- counters */
@@ -107,6 +122,68 @@ template <class Write> int dump(canopy_format format, Write &&write, const walk_
     static_cast<void>(canopy_stats_read(root.get(), &stats));
     return stats;
 }
+
+/* ---------------------------------------------------------------- from outside */
+
+/* canopy_answer: calls write as dump does. `command` ends at NUL, or with its line. */
+template <class Write> int answer(const char *command, Write &&write, unsigned flags = 0)
+{
+    return canopy_answer(command, flags, detail::sink<Write>::put,
+                         detail::sink<Write>::user(write));
+}
+
+/* A listener, or none. Its end closes it; not on its own thread: see canopy_listener_close. */
+class listener
+{
+  public:
+    listener() noexcept = default;
+
+    /* Listens at `path`; errno says why where it then does not. */
+    explicit listener(const char *path, unsigned flags = 0) noexcept
+    {
+        const int err = open(path, flags);
+        if (err != 0)
+            errno = -err;
+    }
+
+    listener(listener &&other) noexcept : listener_(std::exchange(other.listener_, {}))
+    {
+    }
+
+    listener &operator=(listener &&other) noexcept
+    {
+        if (this != &other) {
+            close();
+            listener_ = std::exchange(other.listener_, {});
+        }
+        return *this;
+    }
+
+    ~listener()
+    {
+        close();
+    }
+
+    explicit operator bool() const noexcept
+    {
+        return listener_.canopy_state != nullptr;
+    }
+
+    /* canopy_listen, by one that is not open: -EBUSY. */
+    [[nodiscard]] int open(const char *path, unsigned flags = 0) noexcept
+    {
+        return *this ? -EBUSY : canopy_listen(&listener_, path, flags);
+    }
+
+    /* canopy_listener_close. 0, also where it was not open; -EDEADLK. */
+    int close() noexcept
+    {
+        return *this ? canopy_listener_close(&listener_) : 0;
+    }
+
+  private:
+    canopy_listener listener_{};
+};
 
 } // namespace canopy
 

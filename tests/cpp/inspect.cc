@@ -6,6 +6,7 @@
 #include <canopy/inspect.hpp>
 
 #include <string>
+#include <unistd.h>
 
 #include "../unit/harness.h"
 
@@ -62,4 +63,41 @@ TEST(cpp_inspect_writes_to_what_can_be_called)
     assert_true(text.find("\"kind\":\"root\"") != std::string::npos);
     assert_int_equal(canopy::dump(CANOPY_FORMAT_TEXT, [](std::string_view) { return -EPIPE; }),
                      -EPIPE);
+}
+
+TEST(cpp_inspect_answers_commands)
+{
+    canopy::root root = noted_root();
+    canopy::context ctx = canopy::with_cancel(root);
+    std::string text;
+    const auto add = [&](std::string_view piece) { text += piece; };
+    assert_int_equal(canopy::answer("tree", add), 0);
+    assert_true(text.find("\n  cancel ") != std::string::npos);
+    const std::string command = "cancel " + std::to_string(canopy::id(ctx));
+    assert_int_equal(canopy::answer(command.c_str(), add), -EPERM);
+    assert_int_equal(canopy::answer(command.c_str(), add, CANOPY_ANSWER_CANCEL), 0);
+    assert_int_equal(ctx.err(), -ECANCELED);
+    assert_int_equal(canopy::answer("help", [](std::string_view) { return -EPIPE; }), -EPIPE);
+}
+
+TEST(cpp_inspect_listener_owns_its_socket)
+{
+    const std::string path = "/tmp/canopy-cpp-" + std::to_string(getpid());
+    {
+        canopy::listener first{path.c_str()};
+        assert_true(static_cast<bool>(first));
+        assert_int_equal(first.open(path.c_str()), -EBUSY);
+        canopy::listener second{path.c_str()};
+        assert_false(static_cast<bool>(second));
+        assert_int_equal(errno, EADDRINUSE);
+        assert_int_equal(second.close(), 0);
+        second = std::move(first);
+        assert_false(static_cast<bool>(first));
+        assert_int_equal(access(path.c_str(), F_OK), 0);
+        canopy::listener third{std::move(second)};
+        assert_int_equal(third.close(), 0);
+        assert_int_equal(access(path.c_str(), F_OK), -1);
+        assert_int_equal(third.open(path.c_str(), CANOPY_ANSWER_CANCEL), 0);
+    }
+    assert_int_equal(access(path.c_str(), F_OK), -1);
 }
