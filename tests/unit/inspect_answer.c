@@ -101,6 +101,12 @@ static void family_close(struct family *family)
     fixture_close(&family->f);
 }
 
+/* All at one place. */
+static __attribute__((noinline)) void make_one(canopy_ctx **ctx, canopy_ctx *parent)
+{
+    *ctx = canopy_with_cancel(parent);
+}
+
 TEST(inspect_answer_lists_its_commands)
 {
     char *text = asked("help", 0, 0);
@@ -211,7 +217,7 @@ TEST(inspect_answer_tells_leaks_by_place)
     family_open(&family);
     canopy_ctx *more[3];
     for (size_t i = 0; i < 3; i++)
-        more[i] = canopy_with_cancel(family.f.root);
+        make_one(&more[i], family.f.root);
     char *text = asked("leaks 0", 0, 0);
     assert_int_equal(strncmp(text, "3 (0 done) made at ", 19), 0);
     assert_has(text, "1 (0 done) \"connection\" made at ");
@@ -268,7 +274,7 @@ TEST(inspect_answer_has_for_top_all_that_a_screen_needs_and_no_more)
     family_open(&family);
     char part[64];
     for (size_t i = 0; i < CONTEXTS; i++)
-        more[i] = canopy_with_cancel(family.a);
+        make_one(&more[i], family.a);
     char *text = asked("top", 0, 0);
     assert_int_equal(strncmp(text, "{\"canopy\":1,\"now_ns\":", 21), 0);
     snprintf(part, sizeof part, ",\"pid\":%d,\"program\":\"unit_inspect_answer\",\"stats\":{",

@@ -14,6 +14,13 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
+/* ThreadSanitizer otherwise ends a child that starts a thread. */
+__attribute__((visibility("default"))) const char *__tsan_default_options(void);
+const char *__tsan_default_options(void)
+{
+    return "die_after_fork=0";
+}
+
 /* -------------------------------------------------------- memory and threads that fail */
 
 /* While set, what the library asks for is not to be had. */
