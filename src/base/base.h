@@ -167,12 +167,12 @@ struct thread_role {
 };
 
 /*
- * Starts a thread, and no thread of ours is started otherwise: 0 or an errno. It may be
- * called under a lock: it does not wait for the thread to run. Whoever starts it, the
- * thread is detached, blocks all signals, has the ordinary policy (SCHED_OTHER) and the
- * CPUs that the process had when the library was loaded, and a stack of the size that
- * the process gives all its threads, since code of the user's may run on it: callbacks,
- * destructors, hooks of an allocator.
+ * Starts a thread, and no thread of ours is started otherwise: 0 or an errno. Requires
+ * library_lock, which a fork takes as well: it does not wait for the thread to run. Whoever
+ * starts it, the thread is detached, blocks all signals, has the ordinary policy
+ * (SCHED_OTHER) and the CPUs that the process had when the library was loaded, and a stack
+ * of the size that the process gives all its threads, since code of the user's may run on
+ * it: callbacks, destructors, hooks of an allocator.
  */
 int thread_start(const struct thread_role *role);
 

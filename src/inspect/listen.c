@@ -207,7 +207,9 @@ static int open_at(struct canopy_listener_state *self, const char *path)
         return err;
     err = socket_file_make(&self->file, self->fd, path);
     if (!err) {
+        pthread_mutex_lock(&library_lock);
         err = -thread_start_joinable(&self->role, &self->thread);
+        pthread_mutex_unlock(&library_lock);
         if (err)
             socket_file_end(&self->file, true);
     }
