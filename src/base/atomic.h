@@ -100,5 +100,28 @@ static inline void fence_light(void)
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
 }
 
+/*
+ * What was loaded before comes before what is loaded or stored afterwards (acquire), and what
+ * was loaded or stored before comes before what is stored afterwards (release). To the
+ * compiler alone on x86, and for ThreadSanitizer, which knows no fences and is built there.
+ */
+#if defined(__x86_64__) || defined(__SANITIZE_THREAD__)
+#define CANOPY_FENCE(order) __atomic_signal_fence(order)
+#else
+#define CANOPY_FENCE(order) __atomic_thread_fence(order)
+#endif
+
+static inline void fence_acquire(void)
+{
+    CANOPY_FENCE(__ATOMIC_ACQUIRE);
+}
+
+static inline void fence_release(void)
+{
+    CANOPY_FENCE(__ATOMIC_RELEASE);
+}
+
+#undef CANOPY_FENCE
+
 #endif
 #endif

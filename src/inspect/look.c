@@ -28,7 +28,8 @@ bool look_begin(struct seen *seen, const struct slab *slab, unsigned line)
 
 bool look_holds(const struct seen *seen)
 {
-    return u64_load_acquire(&seen->note->life) == seen->life; /* NT3: pairs with NT5, NT6 */
+    fence_acquire();
+    return u64_load_relaxed(&seen->note->life) == seen->life; /* NT3: pairs with NT5 */
 }
 
 uint64_t look_id(const struct seen *seen)
@@ -58,7 +59,7 @@ static enum kind kind_in(uintptr_t parent)
 /* One above another, while that one lives: from look_begin on, as long as look_holds. */
 static uintptr_t parent_word(const struct ctx_note *note)
 {
-    return word_load_acquire(&note->parent); /* NT2: pairs with NT5, NT6 */
+    return word_load_acquire(&note->parent); /* NT2: pairs with NT6 */
 }
 
 static struct canopy_ctx *parent_in(uintptr_t word)
@@ -149,7 +150,7 @@ static bool is_below(const struct seen *seen, struct wanted *wanted)
 
 bool look_is_wanted(const struct seen *seen, struct wanted *wanted, int64_t now_ns)
 {
-    int64_t made_ns = i64_load_acquire(&seen->note->made_ns); /* NT2 */
+    int64_t made_ns = i64_load_relaxed(&seen->note->made_ns);
     if (wanted->older_than_ns > 0 && now_ns - made_ns < wanted->older_than_ns)
         return false;
     if (wanted->live_only && !state_is_live(ctx_state(seen->ctx)))
@@ -167,10 +168,10 @@ bool look_is_wanted(const struct seen *seen, struct wanted *wanted, int64_t now_
 /* ------------------------------------------------------------------ what it is */
 
 /*
- * Lines of slots and extensions are not written by NT6 when they are used anew, nor all of it by
- * atomic stores, so what is read there may be another's: then the context that they
- * hung on has gone, which NT3 finds. They are lines of the library's in any case. What is
- * read behind an address is read after it, as it depends on that.
+ * Lines of slots and extensions are not all written by atomic stores when they are used anew,
+ * and what is read there may be another's: then the context that they hung on has gone, which
+ * NT3 finds. They are lines of the library's in any case. What is read behind an address is
+ * read after it, as it depends on that.
  */
 #if defined(__clang__) || defined(__SANITIZE_THREAD__)
 #define UNORDERED __attribute__((no_sanitize("thread")))
@@ -247,9 +248,9 @@ static void tell_end(const struct seen *seen, enum kind kind, uintptr_t state, c
     info->ended_by = id_of(by);
     if (!has_ended_itself(by))
         return;
-    info->ended_tid = (int32_t)u32_load_acquire(&note->ended_tid);     /* NT7a */
-    info->ended_ns = i64_load_acquire(&note->ended_ns);                /* NT2 */
-    info->ended_at = (const void *)word_load_acquire(&note->ended_at); /* NT2 */
+    info->ended_tid = (int32_t)u32_load_relaxed(&note->ended_tid);
+    info->ended_ns = i64_load_relaxed(&note->ended_ns);
+    info->ended_at = (const void *)word_load_relaxed(&note->ended_at);
 }
 
 static void tell_hangers(const struct seen *seen, enum kind kind, canopy_info *info)
@@ -270,15 +271,15 @@ bool look_at(const struct seen *seen, canopy_info *info)
     struct canopy_ctx *parent = parent_in(word);
     enum kind kind = kind_in(word);
     memset(info, 0, sizeof *info);
-    uintptr_t state = ctx_state(ctx); /* NT2, by C2 */
+    uintptr_t state = ctx_state(ctx); /* by C2, behind it */
     info->id = look_id(seen);
     info->parent_id = parent ? id_of(parent) : 0;
     info->kind = kind_told(kind);
-    info->name = (const char *)word_load_acquire(&note->name);            /* NT2 */
-    info->made_at = (const void *)word_load_acquire(&note->made_at);      /* NT2 */
-    info->made_ns = i64_load_acquire(&note->made_ns);                     /* NT2 */
-    info->made_tid = (int32_t)u32_load_acquire(&note->made_tid);          /* NT2 */
-    info->handles = (uint32_t)refs_handles(u64_load_acquire(&ctx->refs)); /* NT2 */
+    info->name = (const char *)word_load_acquire(&note->name); /* NT2 */
+    info->made_at = (const void *)word_load_relaxed(&note->made_at);
+    info->made_ns = i64_load_relaxed(&note->made_ns);
+    info->made_tid = (int32_t)u32_load_relaxed(&note->made_tid);
+    info->handles = (uint32_t)refs_handles(u64_load_relaxed(&ctx->refs));
     info->deadline_ns = effective_deadline_ns(ctx);
     info->is_waited = state == STATE_WAITED;
     tell_hangers(seen, kind, info);

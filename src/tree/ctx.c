@@ -171,6 +171,8 @@ static bool must_end_elsewhere(const struct canopy_ctx *ctx)
 void count_drop(struct canopy_ctx *ctx, struct handoff_node **dead)
 {
     if ((children_uncount(ctx) & ~REFS_FLAGS) == 0) {
+        if (unlikely(ctx_domain(ctx)->is_told))
+            ctx_tell_gone(ctx);
         handoff_link(ctx_node(ctx), *dead);
         *dead = ctx_node(ctx);
     }
@@ -200,8 +202,6 @@ static void detach(struct canopy_ctx *ctx, struct handoff_node **dead)
     bool own_domain = ctx->parent & PARENT_DOMAIN;
     if (own_domain)
         rcu_read_begin();
-    if (unlikely(ctx_domain(ctx)->is_told))
-        ctx_tell_gone(ctx);
     ctx_disarm(ctx);
     struct removal removal = children_remove(parent, word_load_relaxed(&ctx->slot), (uintptr_t)ctx);
     if (removal.looked)
@@ -224,8 +224,6 @@ static void leave(struct handoff_node **dead)
         word_store_relaxed(&ctx->link, link & ~SLOT_HOT); /* K8: pairs with K1 */
         detach(ctx, dead);
     } else {
-        if (unlikely(ctx_domain(ctx)->is_told))
-            ctx_tell_gone(ctx);
         merged_end(ctx, dead);
     }
 }

@@ -233,6 +233,7 @@ struct canopy_ctx *merged_new(const canopy_ctx *const inputs[], size_t n, const 
 
 undo:;
     int err = errno;
+    limit_give(domain, 1);
     ctx_end_now(merged);
     errno = err;
     return NULL;

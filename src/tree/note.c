@@ -102,12 +102,12 @@ struct canopy_ctx *note_born(struct canopy_ctx *ctx, struct canopy_ctx *parent, 
     uint64_t refs = u64_load_relaxed(&ctx->refs); /* nobody else has it yet to write to */
     u64_store_relaxed(&ctx->refs, refs | REFS_RECORDS);
     word_store_release(&note->parent, (uintptr_t)parent | (uintptr_t)ctx_kind(ctx)); /* NT6 */
-    i64_store_release(&note->made_ns, domain_time_ns(heap->domain));                 /* NT6 */
-    word_store_release(&note->made_at, (uintptr_t)place);                            /* NT6 */
-    word_store_release(&note->name, 0);                                              /* NT6 */
-    u32_store_release(&note->ended_tid, 0);                                          /* NT6 */
-    word_store_release(&note->ended_at, 0);                                          /* NT6 */
-    u32_store_release(&note->made_tid, (uint32_t)heap->owner_tid);                   /* NT6 */
+    i64_store_relaxed(&note->made_ns, domain_time_ns(heap->domain));
+    word_store_relaxed(&note->made_at, (uintptr_t)place);
+    word_store_relaxed(&note->name, 0);
+    u32_store_relaxed(&note->ended_tid, 0);
+    word_store_relaxed(&note->ended_at, 0);
+    u32_store_relaxed(&note->made_tid, (uint32_t)heap->owner_tid);
     u64_store_release(&note->life, u64_load_relaxed(&note->life) + 1); /* NT4: pairs with NT1 */
     count_one(&heap_counts(heap)->made, false);
     uintptr_t state = ctx_state(ctx);
@@ -148,8 +148,8 @@ void note_ended(struct canopy_ctx *ctx)
         /* Of two readings on two threads the later one may say less. */
         int64_t now_ns = domain_time_ns(ctx_domain(ctx)),
                 made_ns = i64_load_relaxed(&note->made_ns);
-        i64_store_release(&note->ended_ns, now_ns > made_ns ? now_ns : made_ns); /* NT6 */
-        u32_store_release(&note->ended_tid, thread_id()); /* NT6, NT7: pairs with NT7a */
+        i64_store_relaxed(&note->ended_ns, now_ns > made_ns ? now_ns : made_ns);
+        u32_store_release(&note->ended_tid, thread_id()); /* NT7: pairs with NT7a */
     }
     count_end(ctx, state, is_own);
 }
@@ -160,15 +160,13 @@ void note_callback(const struct canopy_ctx *ctx)
     count_one(&own.counts->callbacks, own.is_shared);
 }
 
-void note_gone(struct canopy_ctx *ctx)
+void note_gone(const struct canopy_ctx *ctx)
 {
     struct ctx_note *note = note_beside(ctx);
     uint64_t life = u64_load_relaxed(&note->life);
     if (unlikely(!(life & 1)))
-        return;                               /* what was not made to its end */
-    u64_store_release(&note->life, life + 1); /* NT5 */
+        return; /* what was not made to its end */
+    note_end_life(note, life + 1);
     struct own_counts own = counts_at_hand(ctx_domain(ctx));
     count_one(&own.counts->gone, own.is_shared);
-    word_fetch_add_acq_rel(&ctx->state, 0); /* NT6; walkers may be writing to both */
-    u64_fetch_add_acq_rel(&ctx->refs, 0);   /* NT6 */
 }

@@ -24,15 +24,16 @@
  * Ordering pairs:
  *   NT4/NT1  `life` becomes odd by a release, after the note's fields were written. Without it
  *         who looks tells what the last life's note said.
- *   NT5,NT6/NT2,NT3  `life` becomes even (NT5) before anything is written that is the next
- *         life's, each by a release (NT6), and loads of it are acquires: who has read any of
- *         that finds another life at NT3. Without it a name, a parent or an end is
- *         told of a context that is another one's. The words of the context itself are
- *         written in their own orders at the next birth, so those two that may be relaxed
- *         there, state and refs, are written once more before, by NT6, with what is in them: who
- *         reads what was stored there afterwards by the same thread has read from that
- *         release too. What somebody may be looking at in another way is retired, and has no
- *         next life in this section.
+ *   NT5/NT3  `life` becomes even, then a release fence (NT5), before anything is stored that is
+ *         the next life's, and all loads of what is to be known come before an acquire fence,
+ *         then the second load of `life` (NT3): who has read any of that finds another
+ *         life. Without it a name, a parent or an end is told of a context that is another
+ *         one's. Where the next life is another thread's, that one has the line by an
+ *         acquire of what the last one handed on after its fence. What somebody may be looking
+ *         at in another way is retired, and has no next life in this section.
+ *   NT6/NT2  an address is stored by a release, and loaded by an acquire: also who reads one
+ *         that is another life's goes on to what is behind it, before NT3. Without it that is
+ *         what was in that memory before.
  *   NT7/NT7a  `ended_tid`, not 0 after an end of its own, is written after the time of that, a
  *         release. Without it an end is told with the time of the one before.
  */
@@ -68,17 +69,21 @@ extern const canopy_cause cause_of_groups;
 /* A callback of it that its end is to run. */
 void note_callback(const struct canopy_ctx *ctx);
 
-/* Of one that is about to leave its slot: it lives no more, if it did. */
-void note_gone(struct canopy_ctx *ctx);
+static inline void note_end_life(struct ctx_note *note, uint64_t life)
+{
+    u64_store_relaxed(&note->life, life);
+    fence_release(); /* NT5: pairs with NT3 */
+}
+
+/* Of one that dies: before anything of it is another's, which its references are at once. */
+void note_gone(const struct canopy_ctx *ctx);
 
 /* The same of one that has left it, and is the caller's alone, whose heap there that is. */
-static inline void note_left(struct canopy_ctx *ctx, struct heap *heap)
+static inline void note_left(const struct canopy_ctx *ctx, struct heap *heap)
 {
     struct ctx_note *note = note_beside(ctx);
-    u64_store_release(&note->life, u64_load_relaxed(&note->life) + 1); /* NT5 */
+    note_end_life(note, u64_load_relaxed(&note->life) + 1);
     count_one(&heap_counts(heap)->gone, false);
-    word_store_release(&ctx->state, word_load_relaxed(&ctx->state)); /* NT6 */
-    u64_store_release(&ctx->refs, 0);                                /* NT6 */
 }
 
 #endif

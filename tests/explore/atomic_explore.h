@@ -97,6 +97,14 @@ EXPLORE_INLINE void fence_light(void)
 {
 }
 
+/* Store buffers keep the order of loads, and that of stores. */
+EXPLORE_INLINE void fence_acquire(void)
+{
+}
+EXPLORE_INLINE void fence_release(void)
+{
+}
+
 /* Thread-locals live in one section, which is exchanged when fibers are. */
 #define __thread __attribute__((section("explore_tls")))
 #define tls_model(model) unused

@@ -164,6 +164,37 @@ SCENARIO(look_beside_cancel_of_a_merged_one_and_its_input)
     close_root();
 }
 
+/* What kept two goes, and so both: until they are gone nobody has a handle. */
+static uint64_t id_b;
+
+static void looks_at_handles(void)
+{
+    canopy_info info;
+    uint64_t ids[] = {id_a, id_b};
+    for (int i = 0; i < 2; i++)
+        CHECK(canopy_inspect(ids[i], &info, sizeof info) != 0 || info.handles == 0);
+}
+
+static canopy_ctx *merged;
+
+static void ends_merged(void)
+{
+    canopy_end(merged);
+}
+
+SCENARIO(look_beside_the_death_of_two_inputs)
+{
+    open_root();
+    b = canopy_with_cancel(root);
+    id_b = canopy_id(b);
+    merged = canopy_with_any((const canopy_ctx *const[]){a, b}, 2);
+    canopy_release(a);
+    canopy_release(b);
+    beside(ends_merged, looks_at_handles, NULL);
+    a = b = NULL;
+    close_root();
+}
+
 /* One root goes, while another is looked at by the same numbers. */
 static void frees_the_root(void)
 {
