@@ -14,7 +14,8 @@
  * The conventions are those of canopy.h. All calls may be made from any thread; none
  * stops another thread, and the caller's functions run outside of read sections and locks.
  * Times are of the root's clock: of a moment ago, or half a millisecond ahead. On a root
- * with notes causes and names must outlive the root, as static ones do.
+ * with notes causes and names must outlive the root, and each call of this header on whatever
+ * thread that began while it was there: so static ones do.
  */
 #ifndef CANOPY_INSPECT_H
 #define CANOPY_INSPECT_H
@@ -179,7 +180,7 @@ typedef struct canopy_stats {
     uint64_t late[CANOPY_LATE_BUCKETS];
     uint64_t made;      /* contexts, the root among them */
     uint64_t gone;      /* of these */
-    uint64_t born_done; /* of these, under what had ended */
+    uint64_t born_done; /* of these, under what had ended; just then: or in `ended`, or in both */
     uint64_t cancels;   /* that ended something */
     uint64_t ended;     /* contexts that these and deadlines ended, those below included */
     uint64_t callbacks; /* that these were to run */

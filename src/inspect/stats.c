@@ -61,6 +61,9 @@ static void stats_add(canopy_stats *stats, struct domain *domain)
         return;
     }
     sum(domain, add_stats, stats);
+    /* Two counts of one thread may be seen in another order than they were written in. */
+    if (stats->gone - gone > stats->made - made)
+        stats->gone = gone + (stats->made - made);
     stats->live += (stats->made - made) - (stats->gone - gone);
 }
 

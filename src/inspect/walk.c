@@ -45,13 +45,21 @@ static unsigned walk_slab(const struct slab *slab, unsigned line, struct wanted 
     return line;
 }
 
+/* A place is in the caller's hands: whatever is there is a line, or the end. */
+static unsigned line_at(uint64_t place)
+{
+    if (place >= END_LINE)
+        return END_LINE;
+    return place < FIRST_LINE ? FIRST_LINE : (unsigned)place;
+}
+
 /* One slab, or what is left of it: false where there is no next one. */
 static bool walk_on(canopy_walk *walk, struct wanted *wanted, struct room *room)
 {
     uint64_t *place = walk->canopy_place;
     if (place[PLACE_NUMBER] >= notes_numbers())
         return false;
-    unsigned line = place[PLACE_LINE] < FIRST_LINE ? FIRST_LINE : (unsigned)place[PLACE_LINE];
+    unsigned line = line_at(place[PLACE_LINE]);
     rcu_read_begin();
     const struct slab *slab = notes_slab((uint32_t)place[PLACE_NUMBER]);
     line = slab ? walk_slab(slab, line, wanted, room) : END_LINE;

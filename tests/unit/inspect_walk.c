@@ -163,6 +163,34 @@ static void work(void *arg)
         canopy_end(some[i]);
 }
 
+/* Whatever stands in a place, a walk from there tells of what there is, and ends. */
+TEST(inspect_walk_from_forged_places)
+{
+    static const uint64_t lines[] = {
+        0, 1, 7, 510, 511, 512, UINT32_MAX, (UINT64_C(1) << 32) + 1, UINT64_C(1) << 63, UINT64_MAX};
+    struct fixture f;
+    noted_open(&f, CANOPY_CLOCK_LIBRARY);
+    canopy_ctx *a = canopy_with_cancel(f.root);
+    const canopy_ctx *tops[] = {NULL, f.root, a};
+    for (size_t i = 0; i < sizeof lines / sizeof *lines * 3; i++) {
+        uint64_t inside[] = {0, (uint64_t)(uintptr_t)f.root, (uint64_t)(uintptr_t)a, 64,
+                             UINT64_MAX};
+        for (size_t j = 0; j < 5; j++) {
+            canopy_info infos[4];
+            canopy_walk walk = {.info_bytes = sizeof *infos,
+                                .top = tops[i % 3],
+                                .canopy_place = {0, lines[i / 3], inside[j], canopy_id(a)}};
+            int n = canopy_walk_next(&walk, infos, 4);
+            assert_in_range(n, 0, 2);
+            for (int k = 0; k < n; k++)
+                assert_true(infos[k].id == canopy_id(a) || infos[k].id == canopy_id(f.root));
+            assert_int_equal(canopy_walk_next(&walk, infos, 4), 0);
+        }
+    }
+    canopy_end(a);
+    fixture_close(&f);
+}
+
 TEST(inspect_walk_tells_what_is_kept_once_beside_eight_threads)
 {
     enum { KEPT = SCALED(100000, 5000), WORKERS = 8, ROUNDS = SCALED(20, 5) };
