@@ -207,6 +207,34 @@ typedef struct canopy_cause_count {
  */
 CANOPY_API int canopy_stats_causes(const canopy_ctx *root, canopy_cause_count counts[], size_t n);
 
+/* ------------------------------------------------------------------------ trace */
+
+/*
+ * From now on each thread keeps its latest events of contexts with notes in a ring of so many
+ * bytes: made, named, ended, gone, and callbacks that an end runs, begun and returned (not
+ * those that run at once, as their context has ended already). An event is 32 bytes, of a
+ * name or a cause as many again for each 24 of its text's first 96; the newest overwrite the
+ * oldest. A ring is malloc's, from its thread's first event to the next start, which gives
+ * those of the last trace back; of more than 1,024 threads, or where there is no memory, events
+ * are counted as lost. A fork's child has no trace. 0; -EBUSY (one is on); -EINVAL (no power
+ * of two from 4,096 to 2^30); -ENOMEM. May block briefly. Not in a callback of an allocator.
+ */
+CANOPY_API int canopy_trace_start(size_t bytes_a_thread);
+
+/* Ends it; what the rings hold stays. 0; -EALREADY (none is on). May block briefly. */
+CANOPY_API int canopy_trace_stop(void);
+
+/*
+ * Writes what the rings hold as Chrome trace JSON, which ui.perfetto.dev and
+ * chrome://tracing open: each context from its birth to its release, on their threads
+ * cancels, deadlines, ends and callbacks, and arrows from who ended something to that.
+ * Times are CLOCK_MONOTONIC's, whatever clock the root has. Of what began before the rings do
+ * the begin is theirs; what has no end yet ends with them. "otherData" says how many events
+ * were lost, and how many units of 32 bytes overwritten. May be called while a trace is on, of
+ * which it stops nobody; takes some six times the bytes of what is in the rings. 0; -EINVAL (NULL);
+ * -ENOMEM; or what the sink returned, after which it is not called again.
+ */
+CANOPY_API int canopy_trace_write(canopy_sink_fn sink, void *user);
 /* ------------------------------------------------------------------ from outside */
 
 /* Allows `cancel`. */

@@ -16,6 +16,7 @@
 
 #include "callbacks/run_list.h"
 #include "callbacks/worker.h"
+#include "tree/traced.h"
 
 void record_mark_loop(void *unused)
 {
@@ -35,7 +36,7 @@ void record_mark_left(void *unused)
 /* The armer's last touch of a record that it armed; without it nobody lets go of the context. */
 static void record_settle(struct canopy_callback *record)
 {
-    u32_store_release(record_settled(record), 1); /* R4 */
+    u32_store_release(record_settled(record), RECORD_SETTLED); /* R4 */
 }
 
 /* Arms a record on `ctx`. -ENOMEM, or 0 and the state since. */
@@ -134,9 +135,9 @@ static void done(void *record)
     record_done(record);
 }
 
-void record_finish(struct canopy_callback *record)
+/* Of one that its armer is through with. */
+static void record_finish_settled(struct canopy_callback *record)
 {
-    record_await_settled(record);
     struct holding holding = record_holding(record);
     uintptr_t tags = 0;
     if (record_slot(record))
@@ -147,6 +148,12 @@ void record_finish(struct canopy_callback *record)
     pthread_cleanup_push(done, record);
     let_go(holding, tags);
     pthread_cleanup_pop(1);
+}
+
+void record_finish(struct canopy_callback *record)
+{
+    record_await_settled(record);
+    record_finish_settled(record);
 }
 
 /* A callback that runs, in its record's canopy_arg. */
@@ -182,10 +189,38 @@ static void run(struct canopy_callback *record, void (*finish)(struct canopy_cal
     pthread_cleanup_pop(1);
 }
 
+static void tell_returned(void *id)
+{
+    if (trace_is_on())
+        ring_add(ring_what(RING_RETURNED, 0, 0), *(const uint64_t *)id, 0, NULL);
+}
+
+static void run_traced(struct canopy_callback *record)
+{
+    uint64_t id = trace_id(ctx_scope(record->canopy_ctx_));
+    ring_add(ring_what(RING_BEGUN, 0, 0), id, (uintptr_t)record->canopy_fn, NULL);
+    pthread_cleanup_push(tell_returned, &id);
+    run(record, record_finish_settled);
+    pthread_cleanup_pop(1);
+}
+
+/* One that is to be told of, or whose armer is still at it. */
+static __attribute__((noinline)) void run_oddly(struct canopy_callback *record)
+{
+    record_await_settled(record);
+    if (u32_load_relaxed(record_settled(record)) == RECORD_TRACED && trace_is_on())
+        run_traced(record);
+    else
+        run(record, record_finish_settled);
+}
+
 void callback_run(struct canopy_callback *record)
 {
     u64_store_relaxed(record_runner(record), thread_self());
-    run(record, record_finish);
+    if (likely(u32_load_acquire(record_settled(record)) == RECORD_SETTLED)) /* R4 */
+        run(record, record_finish_settled);
+    else
+        run_oddly(record);
 }
 
 static void run_rest(void *arg)

@@ -15,13 +15,16 @@
 #include "base/park.h"
 #include "callbacks/worker.h"
 #include "host/signals.h"
+#include "memory/rings.h"
 #include "time/clock.h"
 #include "time/ticks.h"
 #include "tree/merge.h"
 
 static void fork_prepare(void)
 {
-    /* First, since it waits for grace periods, and read sections may wait for our locks. */
+    rings_fork_prepare(); /* before all else: who has this lock waits for grace periods */
+    /* Before other locks, since it waits for grace periods, and read sections may wait for our
+     * locks. */
     rcu_fork_prepare();
     pthread_mutex_lock(&signals_lock);
     pthread_mutex_lock(&merge_lock);
@@ -40,6 +43,7 @@ static void fork_parent(void)
 {
     fork_release();
     rcu_fork_parent();
+    rings_fork_parent();
 }
 
 static atomic_u32 initialised;
@@ -61,6 +65,7 @@ static void fork_child(void)
         clock_fork_child();
     }
     fork_release();
+    rings_fork_child();
 }
 
 static bool fork_is_handled;

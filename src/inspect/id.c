@@ -16,10 +16,17 @@ uint64_t canopy_id(const canopy_ctx *ctx)
     return look_id(&seen);
 }
 
+static void name_noted(canopy_ctx *ctx, const char *name)
+{
+    word_store_release(&note_beside(ctx)->name, (uintptr_t)name); /* NT6 */
+    if (name && unlikely(trace_is_on()))
+        ring_add(ring_what(RING_NAMED, 0, 0), trace_id(ctx), 0, name);
+}
+
 void canopy_name(canopy_ctx *ctx, const char *name)
 {
     if (ctx && (ctx->parent & PARENT_NOTED) && ctx_kind(ctx) != KIND_STATIC)
-        word_store_release(&note_beside(ctx)->name, (uintptr_t)name); /* NT6 */
+        name_noted(ctx, name);
 }
 
 int canopy_inspect(uint64_t id, canopy_info *info, size_t info_bytes)

@@ -34,9 +34,7 @@ bool look_holds(const struct seen *seen)
 
 uint64_t look_id(const struct seen *seen)
 {
-    uintptr_t line = ((uintptr_t)seen->ctx & (SLAB_BYTES - 1)) / CACHE_LINE;
-    return (seen->life >> 1) << ID_LIFE_SHIFT |
-           (uint64_t)slab_of(seen->ctx)->number << ID_LINE_BITS | line;
+    return note_id(seen->ctx, seen->life);
 }
 
 bool look_by_id(struct seen *seen, uint64_t id)
@@ -221,7 +219,7 @@ static void count_list(const struct seen *seen, canopy_info *info)
     }
 }
 
-static canopy_kind kind_told(enum kind kind)
+canopy_kind look_kind(enum kind kind)
 {
     switch (kind) {
     case KIND_ROOT:
@@ -274,7 +272,7 @@ bool look_at(const struct seen *seen, canopy_info *info)
     uintptr_t state = ctx_state(ctx); /* by C2, behind it */
     info->id = look_id(seen);
     info->parent_id = parent ? id_of(parent) : 0;
-    info->kind = kind_told(kind);
+    info->kind = look_kind(kind);
     info->name = (const char *)word_load_acquire(&note->name); /* NT2 */
     info->made_at = (const void *)word_load_relaxed(&note->made_at);
     info->made_ns = i64_load_relaxed(&note->made_ns);

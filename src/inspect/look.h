@@ -39,6 +39,9 @@ bool look_holds(const struct seen *seen);
 
 uint64_t look_id(const struct seen *seen);
 
+/* The kind of a context as callers know it. */
+canopy_kind look_kind(enum kind kind);
+
 /* Fills `info`. False: it is gone. */
 bool look_at(const struct seen *seen, canopy_info *info);
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "memory/pool.h"
+#include "memory/rings.h"
 
 /* Numbers lie in pages, which stay: so who looks one up needs no lock. */
 #define PAGE_NUMBERS 512
@@ -148,13 +149,25 @@ void notes_free(struct slab *slab)
     domain_release(slab->domain, notes_of(slab), CACHE_LINE, NOTES_BYTES);
 }
 
+/* The root, which has no other end, is told to a trace here: no other domain comes this way. */
+static void slab_close(const struct domain *domain, struct slab *slab)
+{
+    const void *root = domain->root;
+    notes_close(slab);
+    if (!trace_is_on() || slab_of(root) != slab)
+        return;
+    const struct ctx_note *note = note_beside(root);
+    ring_add(ring_what(RING_GONE, 0, 0), note_id(root, u64_load_relaxed(&note->life)), 0,
+             (const char *)word_load_acquire(&note->name)); /* NT2 */
+}
+
 void notes_close_all(struct domain *domain)
 {
     for (struct shelf *shelf = shelf_first(&domain->slabs); shelf; shelf = shelf_next(shelf))
         for (unsigned i = 0; i < SHELF_PLACES; i++) {
             struct slab *slab = shelf_item(&shelf->places[i]);
             if (slab && slab->notes)
-                notes_close(slab);
+                slab_close(domain, slab);
         }
 }
 

@@ -98,7 +98,7 @@ static inline __attribute__((always_inline)) void claim_all(struct canopy_ctx *c
     for (atomic_word *slot = &ctx->slot0; slot;) {
         uintptr_t word = word_load_seq_cst(slot); /* C3: pairs with S3 */
         if (slot_is_callback(word) && record_claim(slot, NULL, pass) && is_noted)
-            note_callback(ctx);
+            note_callback(ctx, slot_record(word));
         slot = slot_is_link(word) ? link_target(word) : slot + 1;
     }
     rcu_read_end();

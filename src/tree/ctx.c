@@ -185,13 +185,30 @@ __attribute__((noinline)) void ctx_tell_gone(struct canopy_ctx *ctx)
         note_gone(ctx);
 }
 
-__attribute__((noinline)) void ctx_tell_left(struct canopy_ctx *ctx, struct heap *heap,
-                                             uint64_t epoch)
+static inline void tell_left(struct canopy_ctx *ctx, struct heap *heap, uint64_t epoch)
 {
     limit_give(heap->domain, 1);
     if (ctx->parent & PARENT_NOTED)
         note_left(ctx, heap);
     ctx_left_told(ctx, heap, epoch);
+}
+
+static __attribute__((noinline)) void tell_left_traced(struct canopy_ctx *ctx, struct heap *heap,
+                                                       uint64_t epoch)
+{
+    if (ctx->parent & PARENT_NOTED)
+        trace_gone(ctx);
+    tell_left(ctx, heap, epoch);
+}
+
+/* Two ways, as a call on the one would cost the other. */
+__attribute__((noinline)) void ctx_tell_left(struct canopy_ctx *ctx, struct heap *heap,
+                                             uint64_t epoch)
+{
+    if (likely(!trace_is_on()))
+        tell_left(ctx, heap, epoch);
+    else
+        tell_left_traced(ctx, heap, epoch);
 }
 
 /* Takes a dead context out of the tree; the parent joins `dead` if that was all that kept it. */

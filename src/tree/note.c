@@ -4,6 +4,7 @@
 #include "tree/note.h"
 
 #include "tree/merge.h"
+#include "tree/record.h"
 
 /* ---------------------------------------------------------------------- counts */
 
@@ -77,22 +78,46 @@ static uint32_t thread_id(void)
     return known.tid;
 }
 
-/* Whether `parent`, from which an end came down, is not the one it began at. */
-static bool ended_with(const struct canopy_ctx *parent, uintptr_t state)
+/* `parent`, if that is what an end came down from; NULL: it began where it is. */
+static struct canopy_ctx *ended_with(struct canopy_ctx *parent, uintptr_t state)
 {
-    return parent && (ctx_state(parent) & ~STATE_SWEPT) == state;
+    return parent && (ctx_state(parent) & ~STATE_SWEPT) == state ? parent : NULL;
 }
 
-/* The end of a merged context that an input's is. */
-static bool ended_with_input(struct canopy_ctx *merged, uintptr_t state, struct ctx_note *note)
+/* The same of a merged context: the input. */
+static struct canopy_ctx *ended_with_input(struct canopy_ctx *merged, uintptr_t state,
+                                           struct ctx_note *note)
 {
-    struct canopy_ctx *input = ctx_parent(merged);
-    for (; input; input = input_next(input))
-        if (ended_with(ctx_parent(input), state)) {
-            word_store_release(&note->ended_at, (uintptr_t)ctx_parent(input)); /* NT6 */
-            return true;
-        }
-    return false;
+    struct canopy_ctx *input = ctx_parent(merged), *by = NULL;
+    for (; input && !by; input = input_next(input))
+        by = ended_with(ctx_parent(input), state);
+    if (by)
+        word_store_release(&note->ended_at, (uintptr_t)by); /* NT6 */
+    return by;
+}
+
+static struct canopy_ctx *ended_by(struct canopy_ctx *ctx, uintptr_t state, struct ctx_note *note)
+{
+    return ctx_kind(ctx) == KIND_MERGED ? ended_with_input(ctx, state, note)
+                                        : ended_with(ctx_parent(ctx), state);
+}
+
+/* Of one that ended before, or that a trace is to tell of. */
+static __attribute__((noinline)) struct canopy_ctx *born_oddly(struct canopy_ctx *ctx,
+                                                               const struct canopy_ctx *parent,
+                                                               struct heap *heap, const void *place)
+{
+    bool is_traced = trace_is_on();
+    if (is_traced)
+        trace_made(ctx, parent, place);
+    uintptr_t state = ctx_state(ctx);
+    if (state_is_live(state))
+        return ctx;
+    count_one(&heap_counts(heap)->born_done, false);
+    const struct canopy_ctx *by = ended_by(ctx, state & ~STATE_SWEPT, note_beside(ctx));
+    if (is_traced && kind_is_cancellable(ctx_kind(ctx)))
+        trace_ended(ctx, by);
+    return ctx;
 }
 
 struct canopy_ctx *note_born(struct canopy_ctx *ctx, struct canopy_ctx *parent, struct heap *heap,
@@ -110,13 +135,9 @@ struct canopy_ctx *note_born(struct canopy_ctx *ctx, struct canopy_ctx *parent, 
     u32_store_relaxed(&note->made_tid, (uint32_t)heap->owner_tid);
     u64_store_release(&note->life, u64_load_relaxed(&note->life) + 1); /* NT4: pairs with NT1 */
     count_one(&heap_counts(heap)->made, false);
-    uintptr_t state = ctx_state(ctx);
-    if (likely(state_is_live(state)))
+    if (likely(state_is_live(ctx_state(ctx))) && likely(!trace_is_on()))
         return ctx;
-    count_one(&heap_counts(heap)->born_done, false);
-    if (ctx_kind(ctx) == KIND_MERGED)
-        ended_with_input(ctx, state & ~STATE_SWEPT, note);
-    return ctx;
+    return born_oddly(ctx, parent, heap, place);
 }
 
 static int64_t exact_ns(const struct domain *domain)
@@ -142,22 +163,25 @@ void note_ended(struct canopy_ctx *ctx)
 {
     struct ctx_note *note = note_beside(ctx);
     uintptr_t state = ctx_state(ctx) & ~STATE_SWEPT;
-    bool is_own = ctx_kind(ctx) == KIND_MERGED ? !ended_with_input(ctx, state, note)
-                                               : !ended_with(ctx_parent(ctx), state);
-    if (is_own) {
+    struct canopy_ctx *by = ended_by(ctx, state, note);
+    if (!by) {
         /* Of two readings on two threads the later one may say less. */
         int64_t now_ns = domain_time_ns(ctx_domain(ctx)),
                 made_ns = i64_load_relaxed(&note->made_ns);
         i64_store_relaxed(&note->ended_ns, now_ns > made_ns ? now_ns : made_ns);
         u32_store_release(&note->ended_tid, thread_id()); /* NT7: pairs with NT7a */
     }
-    count_end(ctx, state, is_own);
+    count_end(ctx, state, !by);
+    if (unlikely(trace_is_on()))
+        trace_ended(ctx, by);
 }
 
-void note_callback(const struct canopy_ctx *ctx)
+void note_callback(const struct canopy_ctx *ctx, struct canopy_callback *record)
 {
     struct own_counts own = counts_at_hand(ctx_domain(ctx));
     count_one(&own.counts->callbacks, own.is_shared);
+    if (unlikely(trace_is_on()))
+        record_is_traced(record);
 }
 
 void note_gone(const struct canopy_ctx *ctx)
@@ -166,6 +190,8 @@ void note_gone(const struct canopy_ctx *ctx)
     uint64_t life = u64_load_relaxed(&note->life);
     if (unlikely(!(life & 1)))
         return; /* what was not made to its end */
+    if (unlikely(trace_is_on()))
+        trace_gone(ctx);
     note_end_life(note, life + 1);
     struct own_counts own = counts_at_hand(ctx_domain(ctx));
     count_one(&own.counts->gone, own.is_shared);

@@ -40,7 +40,7 @@
 #ifndef CANOPY_NOTE_H
 #define CANOPY_NOTE_H
 
-#include "tree/node.h"
+#include "tree/traced.h"
 
 /*
  * Of a context that its maker alone has in hand: it lives, and is returned. `parent` as in the
@@ -61,13 +61,15 @@ static inline void note_place(const struct canopy_ctx *ctx, const void *place)
     struct ctx_note *note = note_beside(ctx);
     if (u32_load_relaxed(&note->ended_tid))
         word_store_release(&note->ended_at, (uintptr_t)place); /* NT6 */
+    if (unlikely(trace_is_on()))
+        trace_canceled(ctx, place);
 }
 
 /* Stands, where causes are counted, for those that groups make: they go with their groups. */
 extern const canopy_cause cause_of_groups;
 
-/* A callback of it that its end is to run. */
-void note_callback(const struct canopy_ctx *ctx);
+/* A callback of it that its end is to run, which is claimed. */
+void note_callback(const struct canopy_ctx *ctx, struct canopy_callback *record);
 
 static inline void note_end_life(struct ctx_note *note, uint64_t life)
 {

@@ -31,6 +31,8 @@
  *   R4 settled: who arms a record still looks at the context after it published
  *      the record; it stores `settled` when it has. Who ran the callback waits for
  *      that before it lets go of the context, which fn may have given up.
+ *      Who claims one that a trace is to tell of stores TRACED there, once it is settled:
+ *      so who runs it finds that at the wait for it, which comes before fn for this alone.
  *   R5 a record is bound to run from the moment its context is marked (C1 in cancel.c),
  *      a moment before the claim. So join asks the context of an armed record, inside a
  *      read section as R3; by its words alone, since it may be free or another one by
@@ -77,6 +79,7 @@
 
 #include "base/due.h"
 #include "base/inbox.h"
+#include "memory/rings.h"
 #include "tree/cancel.h"
 
 #define RECORD_IDLE    UINT32_C(0)
@@ -105,6 +108,21 @@ static inline uint32_t record_phase(struct canopy_callback *record)
 static inline atomic_u32 *record_settled(struct canopy_callback *record)
 {
     return (atomic_u32 *)(void *)&record->canopy_settled;
+}
+
+/* In `settled`: the armer is through; and the record was claimed for a trace to tell of. */
+#define RECORD_SETTLED UINT32_C(1)
+#define RECORD_TRACED  UINT32_C(2)
+
+/*
+ * Of one that the caller has just claimed. Its armer may still be about to settle it: nobody
+ * waits for that, so the trace has lost a callback.
+ */
+static inline void record_is_traced(struct canopy_callback *record)
+{
+    uint32_t settled = RECORD_SETTLED;
+    if (!u32_cas_acq_rel(record_settled(record), &settled, RECORD_TRACED)) /* R4 */
+        ring_lose();
 }
 
 static inline atomic_u64 *record_runner(struct canopy_callback *record)
