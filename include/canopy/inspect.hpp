@@ -112,6 +112,25 @@ template <class Write> int dump(canopy_format format, Write &&write, const walk_
     return canopy_dump(&walk, format, detail::sink<Write>::put, detail::sink<Write>::user(write));
 }
 
+/* ----------------------------------------------------------------------- trace */
+
+/* canopy_trace_start, canopy_trace_stop. 0, or a negative errno. */
+[[nodiscard]] inline int trace_start(std::size_t bytes_a_thread) noexcept
+{
+    return canopy_trace_start(bytes_a_thread);
+}
+
+inline int trace_stop() noexcept
+{
+    return canopy_trace_stop();
+}
+
+/* canopy_trace_write, to a callable as dump's. */
+template <class Write> int trace_write(Write &&write)
+{
+    return canopy_trace_write(detail::sink<Write>::put, detail::sink<Write>::user(write));
+}
+
 /* -------------------------------------------------------------------- counters */
 
 /* canopy_stats_read, of a root or of any context's. */

@@ -264,12 +264,11 @@ static inline struct ctx_note *note_beside(const void *object)
     return (struct ctx_note *)(void *)(slab_of(object)->notes + offset);
 }
 
-/* The id of such an object in that life, or in the one that has just ended. */
+/* The id of such an object in that life, which is odd. */
 static inline uint64_t note_id(const void *object, uint64_t life)
 {
     uintptr_t line = ((uintptr_t)object & (SLAB_BYTES - 1)) / CACHE_LINE;
-    return ((life - !(life & 1)) >> 1) << ID_LIFE_SHIFT |
-           (uint64_t)slab_of(object)->number << ID_LINE_BITS | line;
+    return (life >> 1) << ID_LIFE_SHIFT | (uint64_t)slab_of(object)->number << ID_LINE_BITS | line;
 }
 
 /* Behind a heap in a domain that keeps notes. */

@@ -7,7 +7,8 @@
 
 uint64_t trace_id(const struct canopy_ctx *ctx)
 {
-    return note_id(ctx, u64_load_relaxed(&note_beside(ctx)->life));
+    uint64_t life = u64_load_relaxed(&note_beside(ctx)->life);
+    return note_id(ctx, life - !(life & 1));
 }
 
 /* The same of one that may have none: 0. */

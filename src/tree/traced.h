@@ -23,7 +23,7 @@ void trace_canceled(const struct canopy_ctx *ctx, const void *place);
 /* Before its life ends. */
 void trace_gone(const struct canopy_ctx *ctx);
 
-/* Of a context that has a note. */
+/* The id of a context that has a note, and lives, or has just gone. */
 uint64_t trace_id(const struct canopy_ctx *ctx);
 
 #endif

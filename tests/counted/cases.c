@@ -753,6 +753,23 @@ static void work_planted(struct scene *scene, struct part *part)
 /* --------------------------------------------------------------------- table */
 
 /* clang-format off */
+/* ------------------------------------------------------------------------ traces */
+
+static void enter_trace(struct scene *scene, struct part *part)
+{
+    (void)scene;
+    (void)part;
+    if (canopy_trace_start(65536) != 0)
+        abort();
+}
+
+static void leave_trace(struct scene *scene, struct part *part)
+{
+    (void)scene;
+    (void)part;
+    canopy_trace_stop();
+}
+
 const struct counted_case counted_cases[] = {
     {.name = "create", .parent = UNDER_SHARED, .operations = BATCH, .work = work_create},
     {.name = "create_under_background", .parent = UNDER_BACKGROUND, .operations = BATCH,
@@ -828,6 +845,8 @@ const struct counted_case counted_cases[] = {
      .work = work_timeout},
     {.name = "noted_request", .parent = UNDER_NOTED_ROOT, .operations = BATCH,
      .work = work_request},
+    {.name = "traced_create", .parent = UNDER_NOTED_ROOT, .operations = BATCH,
+     .enter = enter_trace, .work = work_create, .leave = leave_trace},
     {.name = "noted_walk", .parent = UNDER_NOTED_ROOT, .operations = CROWD, .live = CROWD,
      .work = work_walk},
     {.name = "noted_json", .parent = UNDER_NOTED_ROOT, .operations = CROWD, .live = CROWD,

@@ -101,3 +101,19 @@ TEST(cpp_inspect_listener_owns_its_socket)
     }
     assert_int_equal(access(path.c_str(), F_OK), -1);
 }
+
+TEST(cpp_inspect_a_trace_to_a_callable)
+{
+    assert_int_equal(canopy::trace_start(65536), 0);
+    {
+        canopy::root root = noted_root();
+        canopy::context ctx = canopy::with_cancel(root);
+        assert_int_equal(canopy::trace_start(65536), -EBUSY);
+    }
+    assert_int_equal(canopy::trace_stop(), 0);
+    std::string text;
+    assert_int_equal(canopy::trace_write([&](std::string_view piece) { text += piece; }), 0);
+    assert_true(text.find("\"ph\":\"b\"") != std::string::npos);
+    const auto refuse = [](std::string_view) { return -EPIPE; };
+    assert_int_equal(canopy::trace_write(refuse), -EPIPE);
+}

@@ -11,6 +11,13 @@
 #include <stdlib.h>
 #include <sys/wait.h>
 
+/* ThreadSanitizer otherwise ends a child that starts a thread. */
+__attribute__((visibility("default"))) const char *__tsan_default_options(void);
+const char *__tsan_default_options(void)
+{
+    return "die_after_fork=0";
+}
+
 #define RING_BYTES ((size_t)65536)
 
 static const canopy_cause gone = {.code = -ECONNRESET,
