@@ -26,13 +26,14 @@ static const canopy_cause gone = {.code = -ECONNRESET,
 void *__real_calloc(size_t count, size_t size_bytes);
 void *__wrap_calloc(size_t count, size_t size_bytes);
 
-static __thread bool is_refused; /* its next calloc */
+static __thread bool is_refused; /* its next calloc that is not small, as a debug build's are */
 
 void *__wrap_calloc(size_t count, size_t size_bytes)
 {
-    void *memory = is_refused ? NULL : __real_calloc(count, size_bytes);
+    if (!is_refused || count * size_bytes < 8192)
+        return __real_calloc(count, size_bytes);
     is_refused = false;
-    return memory;
+    return NULL;
 }
 
 struct text {
