@@ -251,7 +251,7 @@ CANOPY_API int canopy_trace_write(canopy_sink_fn sink, void *user);
  *     causes [json], stats [json]      as canopy_stats_causes and _read, over all roots
  *     context ID [json]                canopy_inspect; ID: decimal, or 0x and hexadecimal
  *     cancel ID [TEXT]                 canopy_cancel_id, with a cause of that text
- *     trace start [BYTES]|stop|write   canopy_trace_*
+ *     trace start [BYTES]|stop|write   canopy_trace_*; BYTES: 262,144 unless said
  *
  * JSON is one object, with ids as strings and "canopy":1 first. TEXT, of 111 bytes at most, is
  * kept for ever; 64 different ones are, any other is "cancelled by an operator". What is
@@ -259,8 +259,9 @@ CANOPY_API int canopy_trace_write(canopy_sink_fn sink, void *user);
  * calls that the commands name: callbacks of what `cancel` ends run on the caller, the sink
  * outside of read sections and locks. 0; -EINVAL (NULL, unknown flags: nothing is written; no
  * such command); -EPERM (`cancel` without CANOPY_ANSWER_CANCEL, or of a value or without_cancel
- * layer); -ESRCH (no such context); -EALREADY (`cancel` of what has ended); -ENOMEM; or what the
- * sink returned, after which it is not called again.
+ * layer); -ESRCH (no such context); -EALREADY (`cancel` of what has ended, `trace stop` of none);
+ * -EBUSY (`trace start` beside one); -ENOMEM; or what the sink returned, after which it is not
+ * called again.
  */
 CANOPY_API int canopy_answer(const char *command, unsigned flags, canopy_sink_fn sink, void *user);
 

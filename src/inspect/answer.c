@@ -20,6 +20,14 @@ int answer_usage(const struct answer *answer)
     return answer_refuse(answer, -EINVAL, answer->usage);
 }
 
+int answer_written(const struct answer *answer, int err)
+{
+    if (err == -ENOMEM)
+        return answer_refuse(answer, err, "no memory");
+    answer->sink->err = err;
+    return err;
+}
+
 bool answer_format(struct answer *answer, bool *is_json)
 {
     struct word word;
@@ -41,12 +49,8 @@ static int answer_help(struct answer *answer);
 
 static int dump(struct answer *answer, canopy_format format)
 {
-    int err = canopy_dump(NULL, format, answer->sink->write, answer->sink->user);
-    if (err == -ENOMEM)
-        return answer_refuse(answer, err, "no memory");
-    if (err)
-        answer->sink->err = err;
-    return err;
+    struct sink *sink = answer->sink;
+    return answer_written(answer, canopy_dump(NULL, format, sink->write, sink->user));
 }
 
 static int answer_tree(struct answer *answer)

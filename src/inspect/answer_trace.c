@@ -5,8 +5,25 @@
 
 #include "inspect/answer.h"
 
-/* Of each thread, unless the command says otherwise. */
-#define TRACE_BYTES (UINT64_C(1) << 20)
+/* A ring, unless the command says otherwise: some 8,000 events of each thread. */
+#define TRACE_BYTES (UINT64_C(1) << 18)
+
+/* In a line what came of it; of what went well nothing needs to be said. */
+static int told(const struct answer *answer, int err)
+{
+    switch (err) {
+    case 0:
+        return 0;
+    case -EBUSY:
+        return answer_refuse(answer, err, "a trace is on");
+    case -EALREADY:
+        return answer_refuse(answer, err, "no trace is on");
+    case -EINVAL:
+        return answer_refuse(answer, err, "BYTES is a power of two from 4096 to 1073741824");
+    default:
+        return answer_refuse(answer, err, "no memory");
+    }
+}
 
 static int start(struct answer *answer)
 {
@@ -15,7 +32,13 @@ static int start(struct answer *answer)
     if (words_next(&answer->words, &word) &&
         (!word_number(&word, &bytes) || words_next(&answer->words, &more)))
         return answer_usage(answer);
-    return answer_refuse(answer, -ENOSYS, "no trace in this build");
+    return told(answer, canopy_trace_start(bytes));
+}
+
+static int write_all(const struct answer *answer)
+{
+    struct sink *sink = answer->sink;
+    return answer_written(answer, canopy_trace_write(sink->write, sink->user));
 }
 
 int answer_trace(struct answer *answer)
@@ -25,7 +48,8 @@ int answer_trace(struct answer *answer)
         return answer_usage(answer);
     if (word_is(&word, "start"))
         return start(answer);
-    if (words_next(&answer->words, &more) || !(word_is(&word, "stop") || word_is(&word, "write")))
+    bool is_stop = word_is(&word, "stop");
+    if (words_next(&answer->words, &more) || !(is_stop || word_is(&word, "write")))
         return answer_usage(answer);
-    return answer_refuse(answer, -ENOSYS, "no trace in this build");
+    return is_stop ? told(answer, canopy_trace_stop()) : write_all(answer);
 }

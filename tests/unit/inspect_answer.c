@@ -351,6 +351,29 @@ TEST(inspect_answer_keeps_so_many_texts_of_operators)
     fixture_close(&f);
 }
 
+TEST(inspect_answer_starts_stops_and_writes_a_trace)
+{
+    struct family family;
+    assert_refused("trace start 4095", 0, -EINVAL, "a power of two");
+    assert_refused("trace start 18446744073709551615", 0, -EINVAL, "a power of two");
+    assert_refused("trace stop", 0, -EALREADY, "no trace is on");
+    char *text = asked("trace start 65536", 0, 0);
+    assert_string_equal(text, "");
+    free(text);
+    assert_refused("trace start", 0, -EBUSY, "a trace is on");
+    family_open(&family);
+    free(asked("trace stop", 0, 0));
+    assert_answer_has("trace write", "connection");
+    assert_answer_has("trace write", "traceEvents");
+    struct text failing = {.fail_at = 1};
+    assert_int_equal(canopy_answer("trace write", 0, add_text, &failing), -EPIPE);
+    assert_int_equal(failing.calls, 1);
+    free(failing.bytes);
+    free(asked("trace start", 0, 0));
+    free(asked("trace stop", 0, 0));
+    family_close(&family);
+}
+
 TEST(inspect_answer_says_why_not)
 {
     static const struct {
