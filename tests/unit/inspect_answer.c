@@ -277,20 +277,20 @@ TEST(inspect_answer_has_for_top_all_that_a_screen_needs_and_no_more)
         make_one(&more[i], family.a);
     char *text = asked("top", 0, 0);
     assert_int_equal(strncmp(text, "{\"canopy\":1,\"now_ns\":", 21), 0);
-    snprintf(part, sizeof part, ",\"pid\":%d,\"program\":\"unit_inspect_answer\",\"stats\":{",
-             (int)getpid());
+    snprintf(part, sizeof part, ",\"pid\":%d,\"program\":\"%s\",\"stats\":{", (int)getpid(),
+             program_invocation_short_name);
     assert_has(text, part);
     assert_has(text, "},\"causes\":[{");
     assert_has(text, "],\"oldest\":[{\"id\":\"");
-    assert_has(text, "\"older_than_ns\":0,\"leaks\":[{\"count\":200,");
+    assert_has(text, "\"older_than_ns\":0,\"leaks\":[{\"count\":");
     assert_int_equal(count_of(text, "{\"id\":\""), 50);
-    assert_int_equal(count_of(text, "\"made_in\":\""), 50 + 4); /* those of leaks as well */
     /* The oldest that live and have nothing below them, in their order. */
     char *at = strstr(text, "\"oldest\":[");
     for (size_t i = 0; i < 50; i++) {
         snprintf(part, sizeof part, "{\"id\":\"%llu\"", (unsigned long long)canopy_id(more[i]));
         at = strstr(at, part);
         assert_non_null(at);
+        assert_has(at, "\"made_in\":\"");
     }
     assert_null(strstr(text, "\"err\""));
     free(text);
