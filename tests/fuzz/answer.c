@@ -3,8 +3,8 @@
  * with clang only, and only when asked for:
  *
  *     cmake --build build/clang --target fuzz_answer
- *     build/clang/tests/fuzz/fuzz_answer -max_len=4200 -detect_leaks=0 -dict=tests/fuzz/answer.dict
- * NEW
+ *     export ASAN_OPTIONS=detect_leaks=0
+ *     build/clang/tests/fuzz/fuzz_answer -max_len=4200 -dict=tests/fuzz/answer.dict NEW
  *
  * Each line lies where reading beyond it is seen, and is answered again by a sink that fails.
  */
