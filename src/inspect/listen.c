@@ -108,18 +108,21 @@ static bool is_allowed(int client)
            (peer.uid == 0 || peer.uid == geteuid());
 }
 
+/* The end of an answer, without which it was cut off. */
+static void send_result(struct canopy_listener_state *self, int result)
+{
+    char end[16] = {'\0'};
+    int bytes = 1 + snprintf(end + 1, sizeof end - 1, "%d\n", result);
+    send_piece(self, end, (size_t)bytes);
+}
+
 static void serve(struct canopy_listener_state *self)
 {
-    char line[COMMAND_BYTES + 2], status[16];
-    int err = -EPERM;
-    if (is_allowed(self->client)) {
-        if (!receive(self, line))
-            return;
-        err = canopy_answer(line, self->flags, send_piece, self);
-    }
-    status[0] = '\0';
-    int bytes = 1 + snprintf(status + 1, sizeof status - 1, "%d\n", err);
-    send_piece(self, status, (size_t)bytes);
+    char line[COMMAND_BYTES + 2];
+    if (!is_allowed(self->client))
+        send_result(self, -EPERM);
+    else if (receive(self, line))
+        send_result(self, canopy_answer(line, self->flags, send_piece, self));
 }
 
 /* The next client, if there still is one. False: it cannot be taken just now. */

@@ -597,9 +597,12 @@ TEST(inspect_listen_refuses_ten_megabytes_at_once)
     /* 4,096 bytes are a line, one more is none. */
     memset(line, ' ', sizeof line);
     memcpy(line, "help", 4);
-    memcpy(line + 4096, "\n", 2);
+    line[4096] = '\n';
+    line[4097] = '\0';
     assert_answers(scene.path, line, 0, "help\n");
-    memcpy(line + 4096, " \n", 3);
+    line[4096] = ' ';
+    line[4097] = '\n';
+    line[4098] = '\0';
     assert_answers(scene.path, line, -EINVAL, "at most 4096 bytes");
     listening_close(&scene);
 }
@@ -772,10 +775,11 @@ static int look_as_child(struct scene *scene, size_t fds, int fd)
         return 4;
     if (UNDER_SANITIZER) /* some know a thread by its stack, which is one's of the parent */
         return 0;
-    strcat(scene->path, ".child");
-    if (canopy_listen(&own, scene->path, 0) != 0)
+    char path[128];
+    snprintf(path, sizeof path, "%s.child", scene->path);
+    if (canopy_listen(&own, path, 0) != 0)
         return 5;
-    assert_answers(scene->path, "help\n", 0, "help\n");
+    assert_answers(path, "help\n", 0, "help\n");
     return canopy_listener_close(&own) == 0 ? 0 : 6;
 }
 
