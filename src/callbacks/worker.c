@@ -14,6 +14,7 @@
 
 #include <errno.h>
 
+#include "base/probe.h"
 #include "callbacks/run_list.h"
 
 static struct run_list callbacks;
@@ -35,6 +36,15 @@ static struct canopy_ctx *next_ending(void)
     return node_ctx(node);
 }
 
+/* Apart: the loop around it is one that a clean-up goes on with. */
+static void run_callback(struct canopy_callback *record)
+{
+    void (*fn)(void *) = record->canopy_fn;
+    PROBE3(callback_begin, record, fn, record->canopy_arg);
+    callback_run(record);
+    PROBE2(callback_end, record, fn);
+}
+
 /*
  * A callback that ends its thread, by pthread_exit or by cancellation, must not end
  * the worker: it goes on from the clean-up, as the same thread, because records name
@@ -49,7 +59,7 @@ static void work(void *unused)
         struct canopy_callback *record = run_list_pop(&callbacks);
         struct canopy_ctx *ending = record ? NULL : next_ending();
         if (record)
-            callback_run(record);
+            run_callback(record);
         else if (ending)
             ctx_end_now(ending);
         else

@@ -1,6 +1,7 @@
 /*
  * own.c - what an owner's handle can do besides observing: cancel and end.
  */
+#include "base/probe.h"
 #include "callbacks/callback.h"
 #include "host/signals.h"
 #include "tree/note.h"
@@ -77,7 +78,12 @@ static inline __attribute__((always_inline)) bool cancel(struct canopy_ctx *ctx,
 
 bool canopy_cancel_cause(canopy_ctx *ctx, const canopy_cause *cause)
 {
-    return cancel(ctx, cause ? cause : CANOPY_CANCELED);
+    if (!cause)
+        cause = CANOPY_CANCELED;
+    bool won = cancel(ctx, cause);
+    if (won)
+        PROBE3(cancel, ctx, cause, cause->text);
+    return won;
 }
 
 bool canopy_cancel(canopy_ctx *ctx)

@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "base/probe.h"
 #include "time/deadline.h"
 #include "tree/extension.h"
 #include "tree/note.h"
@@ -110,6 +111,7 @@ canopy_ctx *canopy_root_new(const canopy_config *config)
             if (domain->counts)
                 note_born(domain->root, NULL, heap_get(domain), PLACE_OF_CALL);
             domain_leave(domain);
+            PROBE3(root_new, domain->root, domain->max_live, known.inspect);
             return domain->root;
         }
         domain_remove(domain);
@@ -138,6 +140,7 @@ int canopy_root_free(canopy_ctx *root)
         extension_close(aux_extension(aux));
     domain_free_memory(domain);
     domain_give_back(domain);
+    PROBE1(root_free, root);
     return 0;
 }
 

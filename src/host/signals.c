@@ -43,6 +43,7 @@
 #include <string.h>
 #include <ucontext.h>
 
+#include "base/probe.h"
 #include "callbacks/worker.h"
 #include "time/clock.h"
 #include "tree/extension.h"
@@ -412,6 +413,7 @@ void signals_poll(struct pass *pass)
         if (!source->ctx)
             continue; /* else all who watch have ended by one that came earlier */
         source->taken = ++moment;
+        PROBE2(signal, number, &source->cause);
         causes[ended_count] = &source->cause;
         ended[ended_count++] = source->ctx;
         source->ctx = NULL;

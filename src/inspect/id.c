@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/probe.h"
 #include "callbacks/callback.h"
 #include "inspect/look.h"
 
@@ -65,6 +66,7 @@ static int end_kept(struct canopy_ctx *ctx, uintptr_t word, const void *place, s
         return -EPERM;
     if (!cancel_tree(ctx, word, pass))
         return -EALREADY;
+    PROBE3(cancel, ctx, state_cause(word), state_cause(word)->text);
     note_place(ctx, place);
     return 0;
 }

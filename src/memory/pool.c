@@ -31,6 +31,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/probe.h"
 #include "memory/region.h"
 
 /* A few empty slabs stay, so that an ebb that a flood follows does not give and take. */
@@ -88,6 +89,8 @@ void *domain_allocate(struct domain *domain, size_t align_bytes, size_t size_byt
     void *memory = domain->allocate(domain->user, align_bytes, size_bytes);
     if (memory)
         u64_fetch_add_relaxed(&domain->bytes, size_bytes);
+    else
+        PROBE3(refused, domain->root, ENOMEM, size_bytes);
     return memory;
 }
 
@@ -125,6 +128,7 @@ void slab_free(struct slab *slab)
 {
     if (slab->notes)
         notes_free(slab);
+    PROBE4(slab, slab, slab->domain->root, slab->class, 0);
     domain_release(slab->domain, slab, SLAB_BYTES, SLAB_ALLOCATED_BYTES);
 }
 
@@ -201,6 +205,7 @@ static struct slab *slab_new(struct heap *heap, enum object_class class)
     }
     if (has_notes)
         notes_publish(slab);
+    PROBE4(slab, slab, domain->root, class, 1);
     return slab;
 }
 

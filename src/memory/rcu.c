@@ -69,6 +69,7 @@
 #include <sys/mman.h>
 
 #include "base/base.h"
+#include "base/probe.h"
 #include "memory/scavenge.h"
 
 /* Its read sections are inlined, but for ThreadSanitizer, which would judge what is in them. */
@@ -235,11 +236,13 @@ void rcu_read_end(void)
 void rcu_wait(void)
 {
     uint64_t seq = grace_begin();
+    int64_t begun_ns = clock_now_ns();
     int cancelable = cancellation_hold(); /* it polls, with a lock held */
     urcu_bp_synchronize_rcu();            /* and a fence for everybody */
     counted_wait();
     cancellation_restore(cancelable);
     grace_end(seq);
+    PROBE1(grace, clock_now_ns() - begun_ns);
 }
 
 void rcu_queue_register(struct retire_queue *queue)

@@ -3,6 +3,7 @@
  * other half of deadline.c, where the protocol is described (D3 to D5).
  */
 #include "base/due.h"
+#include "base/probe.h"
 #include "time/deadline.h"
 #include "tree/extension.h"
 #include "tree/merge.h"
@@ -39,8 +40,10 @@ void expire_one(struct canopy_ctx *ctx, int64_t now_ns, struct pass *pass)
         if (!top.owner)
             return;
         int64_t armed = top.deadline_ns;
-        if (i64_cas_acq_rel(&top.owner->deadline, &armed, ~armed) || /* D5 */
-            armed == ~top.deadline_ns) {
+        bool fired = i64_cas_acq_rel(&top.owner->deadline, &armed, ~armed); /* D5 */
+        if (fired)
+            PROBE3(deadline, top.owner, top.deadline_ns, now_ns);
+        if (fired || armed == ~top.deadline_ns) {
             /* Also where it had fired before: its end is on its way, and we help. */
             pass->due_ns = top.deadline_ns;
             cancel_tree(top.owner, state_word(extension_deadline_cause(top.owner), STATE_TIMEDOUT),

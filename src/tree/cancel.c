@@ -87,6 +87,7 @@
 #include "tree/cancel.h"
 
 #include "base/park.h"
+#include "base/probe.h"
 #include "tree/note.h"
 #include "tree/record.h"
 
@@ -165,12 +166,17 @@ static bool mark(struct canopy_ctx *ctx, uintptr_t word, struct pass *pass)
     return true;
 }
 
-/* Done, and everything below: what has no children needs no sweep to say so. */
+/* Of one that is done: everything below as well. What has no children needs no sweep to say so. */
+static inline bool is_swept(const struct canopy_ctx *ctx, uintptr_t state)
+{
+    return (state & STATE_SWEPT) || !ctx_may_have_children(ctx);
+}
+
 static bool is_settled(const struct canopy_ctx *ctx)
 {
     /* C2, C9: before the slots, as C1 before C3. */
     uintptr_t state = word_load_seq_cst(&ctx->state);
-    return !state_is_live(state) && ((state & STATE_SWEPT) || !ctx_may_have_children(ctx));
+    return !state_is_live(state) && is_swept(ctx, state);
 }
 
 /*
@@ -432,8 +438,10 @@ static struct canopy_ctx *walk(struct canopy_ctx *top, struct pass *pass)
 static void cancel_below(struct canopy_ctx *ctx, struct pass *pass)
 {
     /* No section until here: nothing was looked at but what the caller keeps. */
-    if (likely(is_settled(ctx)))
+    uintptr_t word = word_load_seq_cst(&ctx->state); /* C2, C9: before the slots */
+    if (likely(is_swept(ctx, word)))
         return;
+    PROBE2(walk, ctx, word);
     rcu_read_begin();
     struct canopy_ctx *beyond = walk(ctx, pass);
     while (unlikely(beyond != NULL)) {

@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/probe.h"
 #include "tree/extension.h"
 #include "tree/merge.h"
 #include "tree/note.h"
@@ -87,8 +88,10 @@ bool limit_take(struct domain *domain, size_t n)
     /* Never over the limit, not even for a moment: else others would be refused what fits. */
     uint64_t live = u64_load_relaxed(&domain->live);
     do {
-        if (n > domain->max_live - live)
+        if (n > domain->max_live - live) {
+            PROBE3(refused, domain->root, EAGAIN, domain->max_live);
             return false;
+        }
     } while (!u64_cas_acq_rel(&domain->live, &live, live + n)); /* a count, and no more */
     return true;
 }
