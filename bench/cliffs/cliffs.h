@@ -3,9 +3,9 @@
 // side of it is the library; the other, where there is one, is the library with nothing
 // of the kind, under the same clock in the same run.
 //
-// Only the public interface of version 1.0.0 is used, so that any version since can be
-// measured. What is a cliff there takes long, so each case bounds the time that it
-// measures in, and not the number of operations.
+// Only the public interface of version 1.0.0 is used (but in inspecting.cc), so that any
+// version since can be measured. What is a cliff there takes long, so each case bounds the time
+// that it measures in, and not the number of operations.
 #ifndef CANOPY_BENCH_CLIFFS_H
 #define CANOPY_BENCH_CLIFFS_H
 
@@ -143,6 +143,7 @@ void add_roots();
 void add_waits();
 void add_bursts();
 void add_memories();
+void add_inspecting();
 
 inline void add_cliffs()
 {
@@ -152,6 +153,7 @@ inline void add_cliffs()
     add_waits();
     add_bursts();
     add_memories();
+    add_inspecting();
 }
 
 } // namespace bench

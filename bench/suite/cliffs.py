@@ -7,6 +7,8 @@ from .rows import Limit, Ratio, Surplus, ours
 SAME = 1.1
 MS = 1e6
 
+LIVE = (1000, 10000, 100000, 1000000)
+
 
 def _ratios(what, name, sizes, at_most):
     """The library against its other side, at each of the sizes."""
@@ -79,6 +81,16 @@ ROWS = [
     Ratio("canopy_end alone", ours("end"), ("end", 1, "malloc_cas"), 1.3),
     Ratio("a whole request with timeout and two values", ours("request"),
           ("request", 1, "malloc_only"), 2.0),
+    *_limits("a walk over all contexts with notes, each, CPU time", "inspect_walk", LIVE, "ns", 60),
+    *_limits("a dump of them as JSON, each, CPU time", "inspect_json", LIVE, "ns", 500),
+    *_limits("a dump of them as text, each, CPU time", "inspect_text", LIVE, "ns", 500),
+    *_ratios("create and end under a root with notes", "noted_create", (1, 2, 4, 8), 2.0),
+    *_limits("memory of each with its note", "noted_memory", (1000000,), "bytes", 136),
+    Limit("eight threads beside a dump of 1,000,000, over beside a thread that computes",
+          ours("beside_dump:1000000"), "×", 1.05, of_phases=True),
+    Limit("the same, over beside none", ours("beside_dump_alone:1000000"), "×", 1.05,
+          of_phases=True),
+    *_ratios("longest pause of one of them beside dumps", "pause_dump", (1000000,), 2.0),
 ]
 
 def workloads(row):

@@ -38,6 +38,8 @@ VARIANTS = {
     "never_had": "that never had more",
     "no_burst": "without a burst",
     "no_calls": "without a call",
+    "without_notes": "under a root without notes",
+    "computing": "beside a thread that computes",
 }
 
 SIDES = {OURS: "canopy", **PEERS, **VARIANTS, **FLOORS}
@@ -74,6 +76,9 @@ REFERENCE = {
     "cancel_once_callbacks": "never_had",
     "burst_bystander": "no_burst",
     "giving_back": "no_burst",
+    "noted_create": "without_notes",
+    "noted_memory": "without_notes",
+    "pause_dump": "computing",
 }
 
 # What lies beside the everyday path: measured by tools/bench --cliffs alone.
@@ -107,11 +112,20 @@ CLIFFS = {
     "dead_in_turn": "resident, makers dead one after the other",
     "dead_at_once": "resident, makers dead that had lived at once",
     "giving_back": "longest call while memory goes back",
+    "inspect_walk": "a walk over all contexts, each",
+    "inspect_json": "a dump of all contexts as JSON, each",
+    "inspect_text": "a dump of all contexts as text, each",
+    "noted_create": "create, canopy_end under a root with notes",
+    "noted_memory": "memory of a live context with its note",
+    "beside_dump": "eight threads beside a dump, over beside one that computes",
+    "beside_dump_alone": "eight threads beside a dump, over alone",
+    "pause_dump": "longest pause of eight threads beside dumps",
 }
 
 # Each takes seconds: a quick run has once what rows need of them, and no more.
 LONG = {name for name in CLIFFS
-        if name.startswith(("resident_", "dead_", "giving_back", "clock_roots"))}
+        if name.startswith(("resident_", "dead_", "giving_back", "clock_roots",
+                            "beside_dump", "pause_dump"))}
 
 WORKLOADS = {
     "create": "create, cancel, release under one root",
@@ -166,6 +180,10 @@ _SIZES = {
     "dead_in_turn": "{} threads",
     "dead_at_once": "{} threads",
     "giving_back": "{} made",
+    **dict.fromkeys((name for name in CLIFFS if name.startswith(("inspect_", "noted_memory"))),
+                    "{} live"),
+    "noted_create": "{} threads",
+    **dict.fromkeys((name for name in CLIFFS if "_dump" in name), "{} told"),
 }
 
 

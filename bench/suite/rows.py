@@ -104,6 +104,7 @@ class Limit:
     unit: str
     at_most: float
     quantile: str = None
+    of_phases: bool = False  # a slice has many in turn: their middle half, not that of rounds
 
     def measure(self, results):
         outcome = Outcome(self.what, "", self.unit, self.at_most)
@@ -111,7 +112,10 @@ class Limit:
         if not ours:
             return outcome
         outcome.ours, outcome.ours_unit = ours.median(self.quantile), ours.unit
-        return _fill(outcome, ours.medians(self.quantile).values())
+        _fill(outcome, ours.medians(self.quantile).values())
+        if self.of_phases:
+            outcome.low, outcome.high = ours.median("p25"), ours.median("p75")
+        return outcome
 
 
 def ours(workload, threads=1):
