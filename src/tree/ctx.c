@@ -30,17 +30,17 @@
         }                                                                                          \
     }
 
-static struct canopy_ctx background __attribute__((aligned(CACHE_LINE))) = STATIC_CONTEXT;
-static struct canopy_ctx todo __attribute__((aligned(CACHE_LINE))) = STATIC_CONTEXT;
+struct canopy_ctx ctx_background __attribute__((aligned(CACHE_LINE))) = STATIC_CONTEXT;
+struct canopy_ctx ctx_todo __attribute__((aligned(CACHE_LINE))) = STATIC_CONTEXT;
 
 const canopy_ctx *canopy_background(void)
 {
-    return &background;
+    return &ctx_background;
 }
 
 const canopy_ctx *canopy_todo(void)
 {
-    return &todo;
+    return &ctx_todo;
 }
 
 int statics_keep_notes(void)
@@ -55,8 +55,8 @@ int statics_keep_notes(void)
     if (!is_on && !is_used) {
         default_domain.counts = counts;
         default_domain.is_told = true;
-        background.parent |= PARENT_NOTED;
-        todo.parent |= PARENT_NOTED;
+        ctx_background.parent |= PARENT_NOTED;
+        ctx_todo.parent |= PARENT_NOTED;
         u32_store_relaxed(&odd_contexts, 1);
         counts = NULL;
     }

@@ -140,6 +140,8 @@ static inline struct canopy_ctx *node_ctx(struct handoff_node *node)
 /* How many contexts there are in a domain without its root, as canopy_root_usage tells it. */
 size_t domain_contexts(struct domain *domain);
 
+extern struct canopy_ctx ctx_background, ctx_todo;
+
 /* Background and todo keep notes from now on, and what is derived from them: 0, or an error. */
 int statics_keep_notes(void);
 
