@@ -414,7 +414,7 @@ TEST(inspect_trace_is_not_the_childs_of_a_fork)
     assert_true(child >= 0);
     if (child == 0) {
         struct text text = {0};
-        alarm(30);
+        alarm(CHILD_TIMEOUT_S);
         if (canopy_trace_stop() != -EALREADY || canopy_trace_write(add_text, &text) != 0 ||
             strstr(text.bytes, "\"ph\":\"b\""))
             _exit(1);
