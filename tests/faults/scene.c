@@ -3,6 +3,7 @@
  */
 #include "scene.h"
 
+#include <canopy/inspect.h>
 #include <canopy/wire.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -180,6 +181,45 @@ static void play_wire(struct scene *scene, const canopy_ctx *parent)
     assert_baggage(removed, "b=2,c=3");
 }
 
+static int drop_text(void *user, const char *bytes, size_t n)
+{
+    (void)user;
+    (void)bytes;
+    (void)n;
+    return 0;
+}
+
+/* What is made, told by a walk, sums and dumps: all of it, as it is. */
+static void play_inspection(struct scene *scene, canopy_ctx *ctx)
+{
+    canopy_walk walk = {.info_bytes = sizeof(canopy_info), .top = scene->top};
+    canopy_info info;
+    canopy_stats stats = {.size = sizeof stats};
+    canopy_leak leaks[4];
+    size_t told = 0;
+    if (canopy_id(ctx) == 0)
+        return;
+    canopy_name(ctx, "looked at");
+    assert_int_equal(canopy_inspect(canopy_id(ctx), &info, sizeof info), 0);
+    assert_string_equal(info.name, "looked at");
+    while (canopy_walk_next(&walk, &info, 1) == 1)
+        told++;
+    assert_true(told > scene->made_count);
+    assert_true(canopy_leaks(scene->top, 0, leaks, 4) > 0);
+    assert_int_equal(canopy_stats_read(scene->top, &stats), 0);
+    assert_true(stats.made > scene->made_count);
+    for (canopy_format format = CANOPY_FORMAT_TEXT; format <= CANOPY_FORMAT_HTML; format++)
+        succeed(scene, canopy_dump(&(canopy_walk){.top = scene->top}, format, drop_text, NULL));
+    succeed(scene, canopy_stats_causes(scene->top, NULL, 0));
+    canopy_ctx *ended = obtain(scene, canopy_with_cancel(scene->top));
+    uint64_t id = canopy_id(ended);
+    assert_int_equal(canopy_cancel_id(id, &late), 0);
+    assert_int_equal(canopy_cancel_id(id, &late), -EALREADY);
+    assert_ended(ended, -ECANCELED, &late);
+    canopy_end(ended);
+    assert_int_equal(canopy_cancel_id(id, &late), -ESRCH);
+}
+
 static void play(struct scene *scene)
 {
     const int64_t deadline_ns = now_ns() + HOURS(1);
@@ -200,6 +240,7 @@ static void play(struct scene *scene)
     int fd = succeed(scene, canopy_done_fd(merged));
     for (size_t i = 0; i < crowd_size; i++)
         keep(scene, obtain(scene, canopy_with_cancel(branch)), CANOPY_NEVER);
+    play_inspection(scene, branch);
     play_wire(scene, branch);
     play_waits(scene, timed, merged);
     play_group(scene, branch);
@@ -248,6 +289,7 @@ unsigned scene_play(enum scene_memory memory, struct memory *hooked, const int a
         canopy_config config = {.size = sizeof config};
         if (memory == SCENE_HOOKED_ROOT)
             config = memory_config(hooked);
+        config.inspect = memory == SCENE_NOTED_ROOT ? CANOPY_INSPECT_NOTES : 0;
         scene.root = obtain(&scene, canopy_root_new(&config));
         scene.top = scene.root;
     }

@@ -9,7 +9,13 @@
 #include "fault.h"
 
 /* How a root of a scene gets its memory. */
-enum scene_memory { SCENE_BACKGROUND, SCENE_DEFAULT_ROOT, SCENE_HOOKED_ROOT, SCENE_MEMORIES };
+enum scene_memory {
+    SCENE_BACKGROUND,
+    SCENE_DEFAULT_ROOT,
+    SCENE_NOTED_ROOT, /* of the default's memory, with notes, and what inspect.h has */
+    SCENE_HOOKED_ROOT,
+    SCENE_MEMORIES
+};
 
 /*
  * Uses everything once, below a root of its own or background. Of the calls that

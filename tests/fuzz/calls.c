@@ -5,6 +5,7 @@
  */
 #include "calls.h"
 
+#include <canopy/inspect.h>
 #include <errno.h>
 
 #define FAR_NS (INT64_C(1) << 50)
@@ -73,6 +74,23 @@ static struct handle take_handle(struct run *run, int h)
 
 /* --------------------------------------------------------------------------- own */
 
+/* By its id, where it has one; not of one that watches signals, which stay watched then. */
+static bool cancel_by_id(const struct run *run, struct handle handle, const canopy_cause *cause)
+{
+    int err = canopy_cancel_id(canopy_id(handle.ctx), cause);
+    if (err != 0 && err != (model_can_end(&run->model, handle.node) ? -EALREADY : -EPERM))
+        run_fail(run, "node %d: cancel_id said %d", handle.node, err);
+    return err == 0;
+}
+
+static bool cancel_by(const struct run *run, struct handle handle, const canopy_cause *cause,
+                      bool by_id)
+{
+    if (by_id && canopy_id(handle.ctx) && !run->model.nodes[handle.node].signals)
+        return cancel_by_id(run, handle, cause);
+    return cause ? canopy_cancel_cause(handle.ctx, cause) : canopy_cancel(handle.ctx);
+}
+
 static void cancel(struct run *run, const uint8_t *arg)
 {
     int h = pick_to_end(run, arg);
@@ -81,7 +99,7 @@ static void cancel(struct run *run, const uint8_t *arg)
     run_trace(run, "node %d", handle.node);
     bool wins = model_cancel(&run->model, handle.node, cause);
     run_foresee(run);
-    if ((cause ? canopy_cancel_cause(handle.ctx, cause) : canopy_cancel(handle.ctx)) != wins)
+    if (cancel_by(run, handle, cause, arg[2] & 1) != wins)
         run_fail(run, "node %d: cancel should have said %d", handle.node, wins);
     run_script(run, "cancel %d\n", h);
 }

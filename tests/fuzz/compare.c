@@ -106,6 +106,7 @@ void run_compare(struct run *run)
             compare_values(run, i);
     }
     compare_fds(run, held);
+    run_inspect(run, held);
     for (int i = 0; i < RUN_CROWDS; i++)
         compare_crowd(run, &run->crowds[i]);
 }

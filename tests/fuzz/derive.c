@@ -3,6 +3,7 @@
  */
 #include "calls.h"
 
+#include <canopy/inspect.h>
 #include <errno.h>
 
 /* A handle to derive from; in a script for Go not background, whose time is real. */
@@ -42,6 +43,7 @@ static bool made(const struct run *run, const canopy_ctx *ctx, int parent)
 static void adopt(struct run *run, canopy_ctx *ctx, int node)
 {
     run->ctx_of[node] = ctx;
+    canopy_name(ctx, RUN_NAME);
     call_add_handle(run, ctx, node);
     run_trace(run, "-> node %d", node);
 }

@@ -4,14 +4,16 @@
  */
 #include "calls.h"
 
+#include <canopy/inspect.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define START_NS  1000
-#define LIMITS    16
-#define SPARE_FDS (LIMITS + 8) /* of roots that are kept, and what the process opens for itself */
+#define START_NS 1000
+#define LIMITS   16
+#define SPARE_FDS                                                                                  \
+    (2 * LIMITS + 8) /* of roots that are kept, and what the process opens for itself */
 
 struct root {
     canopy_ctx *ctx;
@@ -20,8 +22,8 @@ struct root {
     int fd; /* its done fd, else -1 */
 };
 
-/* What the programs before have kept, by the limit that it has. */
-static struct root *kept[LIMITS];
+/* What the programs before have kept, by the limit that it has, and whether it keeps notes. */
+static struct root *kept[2 * LIMITS];
 
 /* ------------------------------------------------------------------------ memory */
 
@@ -66,7 +68,8 @@ bool run_allocation_failed(void)
 /* ------------------------------------------------------------------------- roots */
 
 /* NULL only where memory was made to fail. */
-static struct root *root_new(const struct run *run, size_t max_live, canopy_clock clock)
+static struct root *root_new(const struct run *run, size_t max_live, canopy_clock clock,
+                             bool is_noted)
 {
     struct root *root = malloc(sizeof *root);
     if (!root) {
@@ -80,7 +83,8 @@ static struct root *root_new(const struct run *run, size_t max_live, canopy_cloc
                             .user = root,
                             .max_live = max_live,
                             .clock = clock,
-                            .now_ns = START_NS};
+                            .now_ns = START_NS,
+                            .inspect = is_noted ? CANOPY_INSPECT_NOTES : 0};
     root->ctx = canopy_root_new(&config);
     if (root->ctx)
         return root;
@@ -133,12 +137,18 @@ static canopy_ctx *mutable_ctx(const canopy_ctx *ctx)
     return both.ctx;
 }
 
-void root_open(struct run *run, size_t max_live)
+static struct root **kept_at(const struct run *run, size_t max_live)
 {
-    struct root *root = kept[max_live % LIMITS];
-    kept[max_live % LIMITS] = NULL;
+    return &kept[max_live % LIMITS + (run->is_noted ? LIMITS : 0)];
+}
+
+void root_open(struct run *run, size_t max_live, bool is_noted)
+{
+    run->is_noted = is_noted;
+    struct root *root = *kept_at(run, max_live);
+    *kept_at(run, max_live) = NULL;
     if (!root)
-        root = root_new(run, max_live, CANOPY_CLOCK_HOST);
+        root = root_new(run, max_live, CANOPY_CLOCK_HOST, is_noted);
     run->root = root;
     model_init(&run->model, root->now_ns, max_live);
     memset(run->fd_of, -1, sizeof run->fd_of);
@@ -158,18 +168,17 @@ void root_open(struct run *run, size_t max_live)
 void root_close(struct run *run)
 {
     struct root *root = run->root;
-    size_t limit = run->model.max_live % LIMITS;
     root->now_ns = run->model.now_ns;
     root->fd = run->fd_of[run->handles[HANDLE_ROOT].node];
     /* The next program wants it live and never watched. */
     if (!run->watched && canopy_set_deadline(root->ctx, CANOPY_NEVER))
-        kept[limit] = root;
+        *kept_at(run, run->model.max_live) = root;
     else
         root_free(run, root);
-    for (limit = 0; limit < LIMITS && !run->options->keep_root; limit++) {
-        if (kept[limit])
-            root_free(run, kept[limit]);
-        kept[limit] = NULL;
+    for (size_t i = 0; i < sizeof kept / sizeof *kept && !run->options->keep_root; i++) {
+        if (kept[i])
+            root_free(run, kept[i]);
+        kept[i] = NULL;
     }
     check_fds(run);
 }
@@ -208,7 +217,7 @@ void call_second_root(struct run *run, const uint8_t *arg)
     run_fail_allocation(arg[1] / 8 % 8);
     bool host = arg[0] & 128;
     struct root *second =
-        root_new(run, arg[1] % 8 - 1, host ? CANOPY_CLOCK_HOST : CANOPY_CLOCK_LIBRARY);
+        root_new(run, arg[1] % 8 - 1, host ? CANOPY_CLOCK_HOST : CANOPY_CLOCK_LIBRARY, arg[0] & 64);
     if (second) {
         merge_across(run, handle, second->ctx);
         int64_t next_ns;

@@ -185,7 +185,9 @@ void program_run(const uint8_t *bytes, size_t size_bytes, const struct program_o
     /* An odd size gives the root a limit, and so finds out what happens at it. */
     size_t tail = run.left % PROGRAM_CALL_BYTES;
     signals_remember();
-    root_open(&run, tail && !options->script ? bytes[run.left - 1] % 16 : 0);
+    /* So does every other length, which has the root keep notes, of what inspect.h tells. */
+    bool is_noted = run.left / PROGRAM_CALL_BYTES % 2 && !options->script;
+    root_open(&run, tail && !options->script ? bytes[run.left - 1] % 16 : 0, is_noted);
     sem_init(&run.ran_elsewhere, 0, 0);
     run_script(&run, "program\n");
     threads_run(&run, turn);

@@ -18,7 +18,8 @@
 #define RUN_KEYS      3
 #define RUN_CAUSES    4
 #define RUN_SIGNALS   3
-#define RUN_DEPTH     3 /* callbacks inside callbacks */
+#define RUN_NAME      "a handle's" /* of all that a program made and has had in hand */
+#define RUN_DEPTH     3            /* callbacks inside callbacks */
 #define RUN_CROWDS    3
 #define RUN_THREADS   4 /* the first is the one that the program began on */
 
@@ -89,6 +90,7 @@ struct run {
     const char *what; /* the call under way */
     struct model model;
     struct root *root;
+    bool is_noted; /* the root keeps notes */
     canopy_ctx *ctx_of[MODEL_NODES];
     int fd_of[MODEL_NODES]; /* done fds that were asked for, else -1 */
     struct handle handles[RUN_HANDLES];
@@ -131,6 +133,11 @@ bool run_next(struct run *run, struct call *call);
 /* Makes one call, and compares. */
 void run_make(struct run *run, const struct call *call);
 
+/* ------------------------------------------------------------------ inspected.c */
+
+/* What inspect.h tells of what has memory, where the root keeps notes, and of it all. */
+void run_inspect(const struct run *run, const bool held[MODEL_NODES]);
+
 /* ------------------------------------------------------------------- compare.c */
 
 /* After the model has moved and before the library does: what may go now, and what must run. */
@@ -151,7 +158,7 @@ void run_callback(void *arg);
 /* --------------------------------------------------------------------- roots.c */
 
 /* The root of a program, and what it had from before; and back. */
-void root_open(struct run *run, size_t max_live);
+void root_open(struct run *run, size_t max_live, bool is_noted);
 void root_close(struct run *run);
 
 /* One more root for a moment, now and then without memory for it. */
