@@ -14,10 +14,11 @@
 
 struct number {
     atomic_word slab;
-    /* Under library_lock, while it is free. */
-    uint64_t lives; /* that its next slab's lines have had */
-    uint32_t next;  /* number that is free, and 1; 0: the last */
+    uint64_t lives; /* that its next slab's lines have had; written when that is named no more */
+    uint32_t next;  /* number that is free, and 1; 0: the last; or TAKEN; under library_lock */
 };
+
+#define TAKEN UINT32_MAX
 
 struct page {
     struct number numbers[PAGE_NUMBERS];
@@ -35,17 +36,31 @@ static struct number *number_of(uint32_t number)
     return page ? &page->numbers[number % PAGE_NUMBERS] : NULL;
 }
 
+/* The first that is free, or NOTED_SLABS. Under the lock. */
+static uint32_t vacant_take(void)
+{
+    while (vacant) {
+        uint32_t number = vacant - 1;
+        struct number *entry = number_of(number);
+        vacant = entry->next;
+        entry->next = TAKEN;
+        /* In the child of a fork by a hook the slab that this was taken for may be named by now. */
+        if (!word_load_relaxed(&entry->slab))
+            return number;
+    }
+    return NOTED_SLABS;
+}
+
 /* A free number; NOTED_SLABS: there is none without another page, or at all. Under the lock. */
 static uint32_t number_find(void)
 {
-    if (vacant) {
-        uint32_t number = vacant - 1;
-        vacant = number_of(number)->next;
-        return number;
-    }
+    uint32_t free_again = vacant_take();
+    if (free_again != NOTED_SLABS)
+        return free_again;
     uint32_t number = u32_load_relaxed(&opened);
     if (number == NOTED_SLABS || !number_of(number))
         return NOTED_SLABS;
+    number_of(number)->next = TAKEN;
     u32_store_release(&opened, number + 1); /* NS1 */
     return number;
 }
@@ -92,14 +107,27 @@ static uint32_t number_take(uint64_t *lives)
     return number;
 }
 
-static void number_give(uint32_t number, uint64_t lives)
+/* Under the lock. */
+static void vacant_add(uint32_t number)
 {
-    struct number *entry = number_of(number);
-    pthread_mutex_lock(&library_lock);
-    entry->lives = lives;
-    entry->next = vacant;
+    number_of(number)->next = vacant;
     vacant = number + 1;
+}
+
+static void number_give(uint32_t number)
+{
+    pthread_mutex_lock(&library_lock);
+    if (number_of(number)->next == TAKEN) /* not by notes_fork_child, in the hook before this */
+        vacant_add(number);
     pthread_mutex_unlock(&library_lock);
+}
+
+void notes_fork_child(void)
+{
+    vacant = 0;
+    for (uint32_t number = u32_load_relaxed(&opened); number-- > 0;)
+        if (!word_load_relaxed(&number_of(number)->slab))
+            vacant_add(number);
 }
 
 /* The first of a slab's notes, of NOTES_BYTES. */
@@ -132,12 +160,10 @@ void notes_publish(struct slab *slab)
     word_store_release(&number_of(slab->number)->slab, (uintptr_t)slab); /* NS1: pairs with NS2 */
 }
 
-void notes_close(struct slab *slab)
-{
-    word_store_relaxed(&number_of(slab->number)->slab, 0);
-}
-
-void notes_free(struct slab *slab)
+/* The most that a line has had when none lives: who is just leaving, or a root's own, has not
+ * ended.
+ */
+static uint64_t lives_of(const struct slab *slab)
 {
     const struct ctx_note *notes = notes_of(slab);
     uint64_t lives = 0;
@@ -145,7 +171,19 @@ void notes_free(struct slab *slab)
         uint64_t life = u64_load_relaxed(&notes[i].life);
         lives = life > lives ? life : lives;
     }
-    number_give(slab->number, lives + (lives & 1)); /* a root's own has not ended */
+    return lives + (lives & 1);
+}
+
+void notes_close(struct slab *slab)
+{
+    struct number *entry = number_of(slab->number);
+    entry->lives = lives_of(slab);
+    word_store_relaxed(&entry->slab, 0);
+}
+
+void notes_free(struct slab *slab)
+{
+    number_give(slab->number);
     domain_release(slab->domain, notes_of(slab), CACHE_LINE, NOTES_BYTES);
 }
 

@@ -61,6 +61,9 @@ void notes_close_all(struct domain *domain);
 /* A grace period later, or before anybody could find it. */
 void notes_free(struct slab *slab);
 
+/* In the child, which forgets what is retired: numbers that name nothing are free. */
+void notes_fork_child(void);
+
 /* The slab of that number, in a read section; NULL: there is none. */
 struct slab *notes_slab(uint32_t number);
 

@@ -825,6 +825,7 @@ void pool_fork_child(void)
         u64_store_relaxed(&d->retired, 0); /* rcu_fork_child forgets what was under way */
     }
     shelf_reset(&clocked_domains);
+    notes_fork_child();
     tls_heap = NULL;
     tls_recent = (struct heap_entry){0};
 }

@@ -5,6 +5,7 @@
  */
 #include "scene.h"
 
+#include <canopy/inspect.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -252,4 +253,59 @@ TEST(fork_in_each_allocation_and_release)
     root_close(root);
     assert_true(atomic_load(&forker.runs) > 4);
     assert_int_equal(atomic_load(&forker.result), 0);
+}
+
+/* The number of the slab that a context with a note lies in, of its id. */
+static uint64_t slab_number(const canopy_ctx *ctx)
+{
+    return canopy_id(ctx) >> 9 & ((1U << 18) - 1);
+}
+
+static canopy_ctx *noted_root(void)
+{
+    canopy_config config = {.size = sizeof config, .inspect = CANOPY_INSPECT_NOTES};
+    canopy_ctx *root = canopy_root_new(&config);
+    assert_non_null(root);
+    return root;
+}
+
+/* Makes as many as need that many slabs, and ends them: the highest number that there was. */
+static uint64_t fill_slabs(canopy_ctx *root)
+{
+    enum { many = 10000 };
+    static canopy_ctx *made[many];
+    uint64_t highest = 0;
+    for (size_t i = 0; i < many; i++) {
+        made[i] = canopy_with_cancel(root);
+        assert_non_null(made[i]);
+        uint64_t number = slab_number(made[i]);
+        highest = number > highest ? number : highest;
+    }
+    for (size_t i = 0; i < many; i++)
+        canopy_end(made[i]);
+    return highest;
+}
+
+static int fill_in_child(void *highest)
+{
+    fault_let_go(FAULT_RECLAIMER); /* the child's own */
+    canopy_ctx *root = noted_root();
+    /* One slab or two of those are in use still by what was inherited. */
+    uint64_t here = fill_slabs(root);
+    assert_true(here <= *(uint64_t *)highest + 8);
+    root_close(root);
+    return 0;
+}
+
+/* What the parent had retired is nobody's in the child, and its numbers are free there. */
+TEST(fork_while_slabs_with_notes_are_retired)
+{
+    canopy_ctx *root = noted_root();
+    fill_slabs(root); /* and the reclaimer is there */
+    fault_hold(FAULT_RECLAIMER);
+    uint64_t highest = fill_slabs(root);
+    int result = in_child(fill_in_child, &highest);
+    fault_let_go(FAULT_RECLAIMER);
+    assert_int_equal(result, 0);
+    root_close(root);
 }
