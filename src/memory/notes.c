@@ -14,6 +14,7 @@
 
 struct number {
     atomic_word slab;
+    struct ctx_note *notes; /* whose address a slab of ours has where no leak checker looks */
     uint64_t lives; /* that its next slab's lines have had; written when that is named no more */
     uint32_t next;  /* number that is free, and 1; 0: the last; or TAKEN; under library_lock */
 };
@@ -152,6 +153,7 @@ bool notes_open(struct slab *slab)
         u64_store_relaxed(&notes[i].life, lives);
     slab->notes = (char *)notes - SLAB_HEADER_BYTES;
     slab->number = number;
+    number_of(number)->notes = notes;
     return true;
 }
 
