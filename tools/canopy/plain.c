@@ -19,7 +19,7 @@
 struct printer {
     bool is_quiet; /* what is said to yes is of no use */
     bool is_for_terminal;
-    unsigned char before; /* the byte before this one */
+    bool is_c2_held; /* with which a control may begin */
     size_t held_bytes;
     bool is_flowing; /* too much was held back: it is an answer */
     char held[HELD_BYTES];
@@ -28,18 +28,26 @@ struct printer {
 /* ---------------------------------------------------------------------------- bytes */
 
 /*
- * A terminal obeys what a name may have in it: controls, of which UTF-8 has 32 of two bytes.
- * None of them is in what canopy writes, but who listens there is not known to be canopy.
+ * A terminal obeys what a name may have in it: controls, of which UTF-8 has 32 of two bytes, C2
+ * and another. None of the others is in what canopy writes, but who listens there is not known
+ * to be canopy.
  */
+static void put_safely(struct printer *printer, unsigned char c)
+{
+    bool is_second = printer->is_c2_held;
+    bool is_control = (c < 0x20 && c != '\n' && c != '\t') || c == 0x7F;
+    bool is_long_control = is_second && c >= 0x80 && c < 0xA0;
+    printer->is_c2_held = c == 0xC2;
+    if (is_second && !is_long_control)
+        putchar(0xC2);
+    if (!printer->is_c2_held)
+        putchar(is_control || is_long_control ? '?' : c);
+}
+
 static int put_on_terminal(struct printer *printer, const char *bytes, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        unsigned char c = (unsigned char)bytes[i];
-        bool is_control = (c < 0x20 && c != '\n' && c != '\t') || c == 0x7F ||
-                          (printer->before == 0xC2 && c >= 0x80 && c < 0xA0);
-        printer->before = c;
-        putchar(is_control ? '?' : c);
-    }
+    for (size_t i = 0; i < n; i++)
+        put_safely(printer, (unsigned char)bytes[i]);
     return ferror(stdout) ? -EIO : 0;
 }
 

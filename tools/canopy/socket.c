@@ -79,7 +79,7 @@ static enum asked connect_problem(struct question *question)
     case ENOENT:
         return fail(question, "there is no such socket: does the process listen there?");
     case ECONNREFUSED:
-        return fail(question, "nobody listens there any more");
+        return fail(question, "nobody listens there");
     case EACCES:
         return fail(question, "permission denied: only the process's own user and root may ask");
     default:

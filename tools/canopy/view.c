@@ -31,15 +31,15 @@ static void print_rate(const struct view *view, const struct screen *screen, str
 {
     double rate = view_rate(view, now, before);
     if (rate < 0)
-        line_print(screen, line, "%s -/s   ", what);
+        line_print(screen, line, "%s -/s  ", what);
     else if (rate == 0 || (rate >= 9.95 && rate < 9999.5))
-        line_print(screen, line, "%s %.0f/s   ", what, rate);
+        line_print(screen, line, "%s %.0f/s  ", what, rate);
     else if (rate < 9.95)
-        line_print(screen, line, "%s %.1f/s   ", what, rate);
+        line_print(screen, line, "%s %.1f/s  ", what, rate);
     else if (rate < 999950)
-        line_print(screen, line, "%s %.1f k/s   ", what, rate / 1e3);
+        line_print(screen, line, "%s %.1f k/s  ", what, rate / 1e3);
     else
-        line_print(screen, line, "%s %.1f M/s   ", what, rate / 1e6);
+        line_print(screen, line, "%s %.1f M/s  ", what, rate / 1e6);
 }
 
 /* The least bucket that has so much of all in it and below it, as text. */
@@ -71,7 +71,7 @@ static void draw_contexts(const struct view *view, struct screen *screen)
     const struct counts *now = &view->now.counts, *before = &view->before.counts;
     char live[HUMAN_BYTES], memory[HUMAN_BYTES];
     struct line *line = screen_line(screen, STYLE_PLAIN);
-    line_print(screen, line, "contexts   %s live, %s   ", human_number(live, now->live),
+    line_print(screen, line, "contexts   %s live, %s  ", human_number(live, now->live),
                human_bytes(memory, now->memory_bytes));
     print_rate(view, screen, line, "made", now->made, before->made);
     print_rate(view, screen, line, "gone", now->gone, before->gone);

@@ -122,6 +122,15 @@ static bool fits(const struct command *command, size_t count, char **words, char
     return true;
 }
 
+/* What was typed is part of a message of one line. */
+static bool tell(char *problem)
+{
+    for (char *c = problem; *c; c++)
+        if (*c == '\n' || *c == '\r')
+            *c = ' ';
+    return false;
+}
+
 bool words_are_right(int argc, char **argv, char *problem, size_t problem_bytes)
 {
     snprintf(problem, problem_bytes, "there is no command '%s'", argv[0]);
@@ -129,5 +138,5 @@ bool words_are_right(int argc, char **argv, char *problem, size_t problem_bytes)
         if (strcmp(argv[0], commands[i].name) == 0 &&
             fits(&commands[i], (size_t)argc - 1, argv + 1, problem, problem_bytes))
             return true;
-    return false;
+    return tell(problem);
 }
