@@ -1,5 +1,6 @@
 """A trace is started, ended and written, whatever comes between."""
 
+import json
 import os
 import signal
 import subprocess
@@ -53,3 +54,8 @@ def test_a_signal_ends_the_time_of_a_trace_and_not_the_trace(stage):
         assert (child.returncode, out) == (0, EVENTS)
         assert server.lines == ["trace start", "trace stop", "trace write"]
         server.close()
+
+
+def test_a_trace_of_a_process_has_its_contexts(stage):
+    events = json.loads(stage.ask(stage.process(), "trace", "300ms"))["traceEvents"]
+    assert any("no room for it" in json.dumps(event) for event in events), events[:20]
