@@ -12,6 +12,7 @@
 
 #include <canopy/canopy.h>
 
+#include "process.h"
 #include "tool.h"
 
 #define TEXT_OF(number)    TEXT_OF_IT(number)
@@ -23,6 +24,7 @@ const char *argp_program_version = "canopy " TEXT_OF(CANOPY_VERSION_MAJOR) "." T
 enum option_key {
     OPTION_SOCKET = 's',
     OPTION_PID = 'p',
+    OPTION_CORE = 'c',
     OPTION_TIMEOUT = 't',
     OPTION_INTERVAL = 'i',
     OPTION_ONCE = '1',
@@ -33,6 +35,7 @@ static const struct argp_option option_list[] = {
     {"socket", OPTION_SOCKET, "PATH", 0,
      "The socket on which it listens (canopy_listen); else what CANOPY_SOCKET says", 1},
     {"pid", OPTION_PID, "N", 0, "This one, whether or not it listens, without its help", 1},
+    {"core", OPTION_CORE, "FILE", 0, "The one that has left this core", 1},
     {"timeout", OPTION_TIMEOUT, "TIME", 0, "How long it may say nothing (default: 10s)", 1},
     {NULL, 0, NULL, 0, "For top:", 2},
     {"once", OPTION_ONCE, NULL, 0, "Print one screen and end; needs no terminal", 2},
@@ -101,15 +104,16 @@ static void settle(struct argp_state *state, struct options *options)
 {
     char problem[256];
     const char *path = getenv("CANOPY_SOCKET");
-    if (options->path && options->pid)
-        argp_error(state, "either --socket or --pid");
-    if (!options->path && !options->pid && path && *path)
+    bool is_outside = options->pid || options->core;
+    if ((options->path != NULL) + (options->pid != 0) + (options->core != NULL) > 1)
+        argp_error(state, "one of --socket, --pid and --core");
+    if (!options->path && !is_outside && path && *path)
         options->path = path;
     if (options->argc == 0)
         argp_error(state, "there is no command");
     else if (!words_are_right(options->argc, options->argv, problem, sizeof problem))
         argp_error(state, "%s", problem);
-    if (!options->path && !options->pid)
+    if (!options->path && !is_outside)
         argp_error(state, "which process? --socket PATH, --pid N or CANOPY_SOCKET says it");
 }
 
@@ -122,6 +126,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         return 0;
     case OPTION_PID:
         options->pid = pid_of(state, argument);
+        return 0;
+    case OPTION_CORE:
+        options->core = argument;
         return 0;
     case OPTION_TIMEOUT:
         options->timeout_ns = duration_of(state, argument, 1);
@@ -160,8 +167,10 @@ static void settle_age(struct options *options)
 static int run(struct options *options)
 {
     settle_age(options);
+    if (options->core)
+        return core_command(options->core, options->argc, options->argv);
     if (options->pid)
-        return say_no("--pid %d: %s", (int)options->pid, strerror(ENOSYS));
+        return process_command(options->pid, options->argc, options->argv);
     if (strcmp(options->argv[0], "top") == 0)
         return top_command(options);
     if (strcmp(options->argv[0], "trace") == 0)

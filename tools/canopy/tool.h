@@ -16,6 +16,7 @@ enum { EXIT_IS_DONE = 0, EXIT_SAYS_NO = 1, EXIT_USAGE = 2 };
 
 struct options {
     const char *path; /* the socket; NULL: pid */
+    const char *core; /* a core file; NULL: one of the two */
     pid_t pid;        /* 0: path */
     int64_t timeout_ns;
     int64_t interval_ns; /* of top */

@@ -23,7 +23,7 @@ def test_what_is_typed_wrong_is_told_without_a_process(stage):
             (["--interval", "1ms", "top"], "'1ms' is not a time"),
             (["--timeout", "-3", "top"], "'-3' is not a time"),
             (["--pid", "1x", "tree"], "'1x' is not the number"),
-            (["--pid", "5", "-s", "x", "tree"], "either --socket or --pid")]:
+            (["--pid", "5", "-s", "x", "tree"], "one of --socket, --pid and --core")]:
         environment = None if "--pid" in words else {"CANOPY_SOCKET": stage.path()}
         refused(stage.run(*words, environment=environment), 2, part)
     refused(stage.run("tree"), 2, "which process?")

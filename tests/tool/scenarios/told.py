@@ -17,7 +17,7 @@ def told_by_help(stage):
     text = stage.run("--help").stdout
     options = re.findall(r"^ +(?:-.,)? +--(\w+)", text, re.MULTILINE)
     commands = re.findall(r"^(?:Usage|  or): +canopy \[OPTION\.\.\.\] (\w+)(.*)$", text, re.MULTILINE)
-    assert len(options) == 8 and len(commands) == 9, text
+    assert len(options) == 9 and len(commands) == 9, text
     return options, {name: set(re.findall(r"\b[a-z]+\b", words)) for name, words in commands}
 
 

@@ -6,7 +6,7 @@ _canopy_typed()
     local i
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
-            -s | -p | -t | -i | --socket | --pid | --timeout | --interval)
+            -s | -p | -c | -t | -i | --socket | --pid | --core | --timeout | --interval)
                 [[ ${COMP_WORDS[i + 1]} == = ]] && ((i++))
                 ((i++))
                 ;;
@@ -45,12 +45,12 @@ _canopy()
     fi
     _canopy_typed
     case $before in
-        -s | --socket) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
+        -s | --socket | -c | --core) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
         -p | --pid) mapfile -t COMPREPLY < <(cd /proc && compgen -W "$(echo [0-9]*)" -- "$current") ;;
         -t | --timeout | -i | --interval) ;;
         *)
             if [[ $current == -* ]]; then
-                mapfile -t COMPREPLY < <(compgen -W '--socket --pid --timeout --once --interval
+                mapfile -t COMPREPLY < <(compgen -W '--socket --pid --core --timeout --once --interval
                     --help --usage --version' -- "$current")
             else
                 mapfile -t COMPREPLY < <(compgen -W "$(_canopy_words "$command" "$words")" \

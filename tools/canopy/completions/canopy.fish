@@ -5,6 +5,7 @@ set -l commands top tree dump leaks causes stats context cancel trace
 complete -c canopy -f
 complete -c canopy -s s -l socket -r -F -d 'The socket on which it listens'
 complete -c canopy -s p -l pid -x -a '(__fish_complete_pids)' -d 'This process, without its help'
+complete -c canopy -s c -l core -r -F -d 'The process that left this core'
 complete -c canopy -s t -l timeout -x -d 'How long it may say nothing'
 complete -c canopy -s 1 -l once -d 'Print one screen of top'
 complete -c canopy -s i -l interval -x -d 'Between two looks of top'

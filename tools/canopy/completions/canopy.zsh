@@ -32,8 +32,9 @@ _canopy_words()
 }
 
 _arguments \
-    '(-p --pid)'{-s+,--socket=}'[the socket on which it listens]:socket:_files' \
-    '(-s --socket)'{-p+,--pid=}'[this process, without its help]:process:_pids' \
+    '(-p --pid -c --core)'{-s+,--socket=}'[the socket on which it listens]:socket:_files' \
+    '(-s --socket -c --core)'{-p+,--pid=}'[this process, without its help]:process:_pids' \
+    '(-s --socket -p --pid)'{-c+,--core=}'[the process that left this core]:core:_files' \
     {-t+,--timeout=}'[how long it may say nothing]:time:' \
     {-1,--once}'[print one screen of top]' \
     {-i+,--interval=}'[between two looks of top]:time:' \
