@@ -114,12 +114,13 @@ template <class Write> int dump(canopy_format format, Write &&write, const walk_
 
 /* ----------------------------------------------------------------------- trace */
 
-/* canopy_trace_start, canopy_trace_stop. 0, or a negative errno. */
+/* canopy_trace_start. 0, or a negative errno. */
 [[nodiscard]] inline int trace_start(std::size_t bytes_a_thread) noexcept
 {
     return canopy_trace_start(bytes_a_thread);
 }
 
+/* canopy_trace_stop. 0, or a negative errno. */
 inline int trace_stop() noexcept
 {
     return canopy_trace_stop();
@@ -165,10 +166,12 @@ class listener
             errno = -err;
     }
 
+    /* Takes over the socket of `other`, which then has none. */
     listener(listener &&other) noexcept : listener_(std::exchange(other.listener_, {}))
     {
     }
 
+    /* The same, once its own is closed. */
     listener &operator=(listener &&other) noexcept
     {
         if (this != &other) {
@@ -178,11 +181,13 @@ class listener
         return *this;
     }
 
+    /* close(). */
     ~listener()
     {
         close();
     }
 
+    /* Whether it listens. */
     explicit operator bool() const noexcept
     {
         return listener_.canopy_state != nullptr;
