@@ -131,7 +131,10 @@ class Nginx:
         self.paths, self.wrapper = paths, options
         self.prefix = pathlib.Path(tempfile.mkdtemp(prefix="canopy-nginx-"))
         self.blocks = {"daemon": "off", "workers": 1, "main": "", "events": "", "http": "",
-                       "server": "", "listen": "", "logged": "", "modules": "", **blocks}
+                       "server": "", "listen": "", "logged": "", "modules": "", "as_user": "root root",
+                       **blocks}
+        if "as_user" in blocks:
+            self.prefix.chmod(0o711)
         self.ports = {}
         self.process = self.baseline = None
         self.forgiven = 0
@@ -142,7 +145,8 @@ class Nginx:
 
     def configuration(self):
         modules = "".join(f"load_module {path};\n" for path in self.paths.modules)
-        fill = {"prefix": self.prefix, "user": "user root root;" if os.geteuid() == 0 else "",
+        user = f"user {self.blocks['as_user']};" if os.geteuid() == 0 else ""
+        fill = {"prefix": self.prefix, "user": user,
                 **self.ports, **self.blocks, "modules": modules + self.blocks["modules"]}
         return CONFIGURATION.format(**fill).replace("OTHER_PORT", str(self.ports["other_port"]))
 

@@ -248,7 +248,7 @@ static void end_request(request *rq)
 void ngx_http_canopy_ended(void *arg)
 {
     request *rq = arg;
-    (void)canopy_callback_drop(&rq->ended);
+    (void)ngx_http_canopy_process.callback_drop(&rq->ended.record);
     rq->is_armed = 0;
     if (canopy_cause_of(rq->ctx) == CANOPY_DEADLINE_EXCEEDED)
         ngx_http_canopy_count_lateness(rq->deadline_ns);

@@ -161,6 +161,8 @@ static ngx_command_t commands[] = {
     {ngx_string("canopy_drain_timeout"), NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE1,
      ngx_conf_set_msec_slot, NGX_HTTP_MAIN_CONF_OFFSET, offsetof(main_conf, drain_timeout),
      &time_ns},
+    {ngx_string("canopy_inspect"), NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE12,
+     ngx_http_canopy_set_inspect, NGX_HTTP_MAIN_CONF_OFFSET, 0, NULL},
     {ngx_string("canopy_max_live"), NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE1, ngx_conf_set_num_slot,
      NGX_HTTP_MAIN_CONF_OFFSET, offsetof(main_conf, max_live), &not_negative},
     ngx_null_command};
@@ -280,7 +282,8 @@ static char *merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
                            "\"canopy_reserve\" leaves nothing of \"canopy_call_timeout\"");
         return NGX_CONF_ERROR;
     }
-    if (ngx_http_canopy_know_headers(cf, conf) != NGX_OK)
+    if (ngx_http_canopy_know_headers(cf, conf) != NGX_OK ||
+        ngx_http_canopy_know_name(cf, conf) != NGX_OK)
         return NGX_CONF_ERROR;
     ngx_http_canopy_wrap_content(cf, prev, conf);
     main_conf *main = ngx_http_conf_get_module_main_conf(cf, ngx_http_canopy_module);
@@ -323,7 +326,9 @@ static ngx_int_t hook_in(ngx_conf_t *cf)
     if (!conf->used)
         return NGX_OK;
     if (add_handler(cf, NGX_HTTP_POST_READ_PHASE, ngx_http_canopy_post_read) != NGX_OK ||
-        add_handler(cf, NGX_HTTP_PREACCESS_PHASE, ngx_http_canopy_preaccess) != NGX_OK ||
+        add_handler(cf, NGX_HTTP_PREACCESS_PHASE,
+                    conf->inspect ? ngx_http_canopy_preaccess_named : ngx_http_canopy_preaccess) !=
+            NGX_OK ||
         add_log_handler(cf) != NGX_OK)
         return NGX_ERROR;
     return ngx_http_canopy_wrap_upstreams(cf);

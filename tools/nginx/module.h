@@ -8,13 +8,14 @@
  *   upstream.c   a context for each try of an upstream
  *   implicit.c   the same where nginx makes the balancer as it goes
  *   headers.c    what a request brings along, and what a try sends
+ *   inspect.c    a worker's socket, on which it tells of its contexts
  *   variables.c  $canopy_*
  *   totals.h, .c what has happened, over all workers
  *   status.c     the page that shows it; report.h, .c its text
  *
  * Time is nginx's: all is counted by the clock that it keeps for a turn of its loop, which
  * is CLOCK_MONOTONIC in milliseconds. A request is on one thread, its worker's, and so is
- * everything here.
+ * everything here; but contexts may be ended from another (inspect.c).
  */
 #ifndef NGX_HTTP_CANOPY_MODULE_H
 #define NGX_HTTP_CANOPY_MODULE_H
@@ -25,6 +26,7 @@
 #include <ngx_http.h>
 
 #include <canopy/canopy.h>
+#include <canopy/inspect.h>
 #include <canopy/loop.h>
 #include <canopy/wire.h>
 
@@ -39,6 +41,8 @@ typedef struct { /* http {} */
     ngx_flag_t shown;       /* or there is a page with the totals */
     ngx_shm_zone_t *totals; /* totals.h; NULL: neither */
     ngx_array_t upstreams;  /* upstream.c */
+    ngx_path_t *inspect; /* inspect.c: the folder of the workers' sockets; NULL: there are none */
+    ngx_flag_t cancel;   /* and what is asked for there may end contexts */
 } ngx_http_canopy_main_conf_t;
 
 /* A header that says how long the client waits. */
@@ -84,6 +88,7 @@ struct ngx_http_canopy_loc_conf { /* location {} */
     ngx_uint_t send_field;        /* CANOPY_WIRE_GRPC_TIMEOUT, CANOPY_WIRE_MS_TIMEOUT or 0 */
     ngx_str_t send_name;          /* of the header with milliseconds; ended by a NUL */
     ngx_uint_t status;            /* ngx_http_canopy_status_format_t */
+    const char *name;             /* inspect.c: of its requests; NULL: nobody asks */
 
     /* Made of them when all are known. */
     canopy_wire_policy in;         /* what is read; of milliseconds no name, headers.c has them */
@@ -96,6 +101,12 @@ struct ngx_http_canopy_loc_conf { /* location {} */
 
 /* -------------------------------------------------------------- requests */
 
+/* What is to run as a context ends: ngx_http_canopy_process says how it is armed. */
+typedef union {
+    canopy_callback record;
+    canopy_loop_callback of_loop;
+} ngx_http_canopy_callback_t;
+
 /*
  * The tries of a request, or of a subrequest, one after the other; upstream.c and implicit.c.
  * Those of the main request are part of its record, those of others in its pool.
@@ -106,7 +117,7 @@ typedef struct ngx_http_canopy_call {
     ngx_http_upstream_t *u; /* which they are of now */
     ngx_uint_t tries;       /* of `u` */
     canopy_ctx *ctx;        /* of the try that is under way; NULL: none is */
-    canopy_callback late;
+    ngx_http_canopy_callback_t late;
     ngx_flag_t is_timed; /* `late` is armed, or has been */
     /* When the headers were made that the first try sends, if they were. */
     ngx_flag_t is_made;
@@ -132,7 +143,7 @@ typedef struct ngx_http_canopy_call {
 typedef struct ngx_http_canopy_request {
     ngx_pool_cleanup_t cleanup;
     canopy_ctx *ctx;
-    canopy_callback ended;
+    ngx_http_canopy_callback_t ended;
     ngx_http_request_t *r; /* the main one */
     const ngx_http_canopy_loc_conf_t *loc;
     const canopy_cause *cause;    /* why it was ended, the first time; NULL: it was not */
@@ -154,8 +165,18 @@ typedef struct ngx_http_canopy_request {
 /* A worker's. In a process that serves no requests, or none with canopy, root is NULL. */
 typedef struct {
     canopy_ctx *root;
-    canopy_ctx *served; /* below it: the requests' contexts are its children */
+    canopy_ctx *served;                /* below it: the requests' contexts are its children */
+    canopy_loop_callback served_ended; /* process.c: where others may end `served` */
     canopy_loop loop;
+    /*
+     * canopy_after_func and what goes with it, or the same of the loop's: where contexts are
+     * ended from another thread, what runs then is to run on this one.
+     */
+    int (*after_func)(const canopy_ctx *ctx, canopy_callback *record, void (*fn)(void *arg),
+                      void *arg);
+    bool (*callback_stop)(canopy_callback *record);
+    bool (*callback_drop)(canopy_callback *record);
+    canopy_listener listener;          /* inspect.c; zero: none */
     ngx_connection_t *connection;      /* of the loop's fd */
     ngx_event_t timer;                 /* when the loop is next to be run */
     ngx_uint_t live;                   /* contexts of requests */
@@ -244,6 +265,18 @@ void ngx_http_canopy_take(ngx_http_canopy_request_t *rq, const ngx_http_canopy_l
  */
 ngx_int_t ngx_http_canopy_send(ngx_http_request_t *r, const ngx_http_canopy_loc_conf_t *loc,
                                const ngx_http_canopy_request_t *rq, const canopy_ctx *ctx);
+
+/* inspect.c. canopy_inspect DIRECTORY [cancel] */
+char *ngx_http_canopy_set_inspect(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+/* Of a location, when all directives are known: what its requests are called. */
+ngx_int_t ngx_http_canopy_know_name(ngx_conf_t *cf, ngx_http_canopy_loc_conf_t *conf);
+/* In the place of ngx_http_canopy_preaccess: the request also gets its location's name. */
+ngx_int_t ngx_http_canopy_preaccess_named(ngx_http_request_t *r);
+/* Of the worker's contexts, before there are any: its loop runs what is to run as they end. */
+void ngx_http_canopy_say_who_calls(ngx_flag_t by_loop);
+/* Begins to listen, if it is to; where it cannot the worker goes on, and the log says so. */
+void ngx_http_canopy_inspect_open(const ngx_http_canopy_main_conf_t *conf, ngx_log_t *log);
+void ngx_http_canopy_inspect_close(void);
 
 /* variables.c */
 ngx_int_t ngx_http_canopy_add_variables(ngx_conf_t *cf);

@@ -11,7 +11,8 @@
  *
  * Between the root and the requests is one context more, `served`. Its end is the drain:
  * nginx has no hook for a worker that is to leave but that it closes idle connections, and
- * the fd's counts as one of those.
+ * the fd's counts as one of those. Where an operator ends it (canopy_inspect) that is the end
+ * of the requests below it, and the next ones get another; the root's end is kept from it.
  */
 #include "module.h"
 
@@ -67,18 +68,54 @@ static void on_readable(ngx_event_t *event)
 
 /* ------------------------------------------------------------ begin and end */
 
-static ngx_int_t make_contexts(ngx_http_canopy_process_t *process)
+/* What is derived from a root that may be ended, and is not to end with it. */
+static canopy_ctx *make_served(const ngx_http_canopy_process_t *process)
 {
-    canopy_config config = {
-        .size = sizeof config, .clock = CANOPY_CLOCK_HOST, .now_ns = ngx_http_canopy_now_ns()};
+    canopy_ctx *shield = canopy_without_cancel(process->root);
+    canopy_ctx *served =
+        shield ? canopy_with_deadline_cause(shield, CANOPY_NEVER, &ngx_http_canopy_drained) : NULL;
+    canopy_release(shield);
+    canopy_name(served, "requests");
+    return served;
+}
+
+static void on_served_ended(void *arg);
+
+static ngx_int_t watch_served(ngx_http_canopy_process_t *process)
+{
+    int err = canopy_loop_after_func(process->served, &process->loop, &process->served_ended,
+                                     on_served_ended, process);
+    return err == 0 ? NGX_OK : NGX_ERROR;
+}
+
+/* A worker that is to leave needs no other. */
+static void on_served_ended(void *arg)
+{
+    ngx_http_canopy_process_t *process = arg;
+    canopy_ctx *served = process->leave_ns == CANOPY_NEVER ? make_served(process) : NULL;
+    if (!served)
+        return;
+    (void)canopy_loop_callback_drop(&process->served_ended);
+    canopy_release(process->served);
+    process->served = served;
+    (void)watch_served(process);
+}
+
+static ngx_int_t make_contexts(ngx_http_canopy_process_t *process,
+                               const ngx_http_canopy_main_conf_t *conf)
+{
+    canopy_config config = {.size = sizeof config,
+                            .clock = CANOPY_CLOCK_HOST,
+                            .now_ns = ngx_http_canopy_now_ns(),
+                            .inspect = conf->inspect ? CANOPY_INSPECT_NOTES : 0};
     process->root = canopy_root_new(&config);
     if (!process->root)
         return NGX_ERROR;
-    process->served =
-        canopy_with_deadline_cause(process->root, CANOPY_NEVER, &ngx_http_canopy_drained);
-    if (!process->served)
+    canopy_name(process->root, "nginx worker");
+    process->served = make_served(process);
+    if (!process->served || canopy_loop_init(&process->loop, process->root) != 0)
         return NGX_ERROR;
-    return canopy_loop_init(&process->loop, process->root) == 0 ? NGX_OK : NGX_ERROR;
+    return watch_served(process);
 }
 
 static ngx_int_t watch_loop(ngx_http_canopy_process_t *process, ngx_cycle_t *cycle)
@@ -115,8 +152,11 @@ ngx_int_t ngx_http_canopy_init_process(ngx_cycle_t *cycle)
     process->max_live = (ngx_uint_t)conf->max_live;
     process->drain_timeout = conf->drain_timeout;
     process->leave_ns = CANOPY_NEVER;
-    if (make_contexts(process) == NGX_OK && watch_loop(process, cycle) == NGX_OK)
+    ngx_http_canopy_say_who_calls(conf->cancel);
+    if (make_contexts(process, conf) == NGX_OK && watch_loop(process, cycle) == NGX_OK) {
+        ngx_http_canopy_inspect_open(conf, cycle->log);
         return NGX_OK;
+    }
     ngx_log_error(NGX_LOG_EMERG, cycle->log, errno, "canopy: no contexts for this worker");
     return NGX_ERROR;
 }
@@ -152,6 +192,7 @@ void ngx_http_canopy_exit_process(ngx_cycle_t *cycle)
     ngx_http_canopy_process_t *process = &ngx_http_canopy_process;
     if (!process->root)
         return;
+    ngx_http_canopy_inspect_close();
     if (process->timer.timer_set)
         ngx_del_timer(&process->timer);
     if (process->connection)
@@ -159,6 +200,7 @@ void ngx_http_canopy_exit_process(ngx_cycle_t *cycle)
     if (process->live > 0) {
         (void)canopy_loop_abandon(&process->loop);
     } else {
+        (void)canopy_loop_callback_drop(&process->served_ended);
         canopy_end(process->served);
         (void)canopy_loop_close(&process->loop);
         if (canopy_root_free(process->root) != 0)

@@ -100,7 +100,7 @@ static void disarm(request *rq)
     if (rq->again && rq->again->timer_set)
         ngx_del_timer(rq->again);
     if (rq->is_armed)
-        (void)canopy_callback_stop(&rq->ended);
+        (void)ngx_http_canopy_process.callback_stop(&rq->ended.record);
     rq->is_armed = 0;
 }
 
@@ -242,7 +242,8 @@ static ngx_int_t arm(request *rq, const loc_conf *loc)
         ngx_http_canopy_over(rq, NULL);
         return refuse(rq->r, ngx_http_canopy_answer(rq));
     }
-    if (canopy_after_func(rq->ctx, &rq->ended, ngx_http_canopy_ended, rq) != 0)
+    if (ngx_http_canopy_process.after_func(rq->ctx, &rq->ended.record, ngx_http_canopy_ended, rq) !=
+        0)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     rq->is_armed = 1;
     ngx_http_canopy_watch_client(rq->r, loc);

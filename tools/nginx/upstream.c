@@ -42,7 +42,7 @@ void ngx_http_canopy_call_end(call_t *call)
     if (call->ctx == NULL)
         return;
     if (call->is_timed) {
-        canopy_callback_drop(&call->late);
+        (void)ngx_http_canopy_process.callback_drop(&call->late.record);
         canopy_end(call->ctx);
     } else {
         canopy_release(call->ctx);
@@ -106,7 +106,9 @@ static canopy_ctx *call_derive(call_t *call, const loc_conf *loc)
         return parent;
     }
     canopy_ctx *ctx = canopy_with_deadline_cause(parent, deadline_ns, &ngx_http_canopy_call_late);
-    if (ctx == NULL || canopy_after_func(ctx, &call->late, call_is_late, call) == 0)
+    canopy_name(ctx, "try");
+    if (ctx == NULL ||
+        ngx_http_canopy_process.after_func(ctx, &call->late.record, call_is_late, call) == 0)
         return ctx;
     call->is_timed = 0;
     canopy_end(ctx);
