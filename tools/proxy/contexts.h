@@ -27,6 +27,7 @@
 #ifndef PROXY_CONTEXTS_H
 #define PROXY_CONTEXTS_H
 
+#include <canopy/inspect.h>
 #include <canopy/loop.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -47,6 +48,7 @@ struct context_counts {
 /* What the main thread and all workers share. */
 struct server_contexts {
     canopy_ctx *stop;
+    canopy_listener listener;
     /* These are used where `stop` is compiled out. */
     int stop_fd;
     atomic_bool stopped;
@@ -57,6 +59,7 @@ struct worker_contexts {
     canopy_ctx *root, *serving;
     canopy_loop loop;
     canopy_loop_callback stop_record;
+    bool is_inspected; /* so contexts have names */
     struct context_counts counts;
     atomic_size_t bytes; /* of memory that the root has taken */
     /* These are used where `loop` is compiled out. */
@@ -86,9 +89,12 @@ extern const canopy_key client_key, request_id_key;
 
 static const bool contexts_compiled_in = true;
 
-static inline canopy_ctx *context_counted(struct worker_contexts *w, canopy_ctx *ctx)
+static inline canopy_ctx *context_counted(struct worker_contexts *w, canopy_ctx *ctx,
+                                          const char *name)
 {
     w->counts.made += ctx != NULL;
+    if (w->is_inspected)
+        canopy_name(ctx, name);
     return ctx;
 }
 
@@ -101,11 +107,18 @@ static inline void context_end(struct worker_contexts *w, canopy_ctx *ctx)
 
 /* ----------------------------------------------------------------- server */
 
-static inline bool server_contexts_open(struct server_contexts *s)
+/* `inspect`: where it tells of its contexts, and may be told to end them; NULL: nowhere. */
+static inline bool server_contexts_open(struct server_contexts *s, const char *inspect,
+                                        bool may_cancel)
 {
+    const int error = inspect ? canopy_inspect_background() : 0;
     /* Without a deadline below background, its clock has nothing to run for. */
-    s->stop = canopy_with_cancel(canopy_background());
-    return s->stop != NULL;
+    s->stop = error ? NULL : canopy_with_cancel(canopy_background());
+    if (!s->stop || !inspect)
+        return s->stop != NULL;
+    canopy_name(s->stop, "stop");
+    errno = -canopy_listen(&s->listener, inspect, may_cancel ? CANOPY_ANSWER_CANCEL : 0);
+    return errno == 0;
 }
 
 /* Has all workers drain. */
@@ -114,8 +127,10 @@ static inline void server_contexts_stop(struct server_contexts *s)
     canopy_cancel(s->stop);
 }
 
-static inline void server_contexts_close(struct server_contexts *s)
+static inline void server_contexts_close(struct server_contexts *s, bool is_inspected)
 {
+    if (is_inspected)
+        canopy_listener_close(&s->listener);
     canopy_end(s->stop);
 }
 
@@ -138,7 +153,8 @@ static inline void root_release(void *bytes, void *memory, size_t align_bytes, s
 }
 
 /* `max_live`: the limit on contexts, 0 for none. */
-static inline bool worker_contexts_open(struct worker_contexts *w, size_t max_live)
+static inline bool worker_contexts_open(struct worker_contexts *w, size_t max_live,
+                                        bool is_inspected)
 {
     const canopy_config config = {.size = sizeof config,
                                   .allocate = root_allocate,
@@ -146,11 +162,15 @@ static inline bool worker_contexts_open(struct worker_contexts *w, size_t max_li
                                   .user = &w->bytes,
                                   .max_live = max_live,
                                   .clock = CANOPY_CLOCK_HOST,
-                                  .now_ns = monotonic_ns()};
+                                  .now_ns = monotonic_ns(),
+                                  .inspect = is_inspected ? CANOPY_INSPECT_NOTES : 0};
+    w->is_inspected = is_inspected;
     w->root = canopy_root_new(&config);
     if (!w->root)
         return false;
     w->serving = canopy_with_deadline_cause(w->root, CANOPY_NEVER, &outcomes[OUTCOME_SHUTDOWN]);
+    canopy_name(w->root, "worker");
+    canopy_name(w->serving, "serving");
     return w->serving != NULL;
 }
 
@@ -219,16 +239,16 @@ static inline void scope_close(struct worker_contexts *w, struct scope *scope)
 }
 
 /* `outcome`: of what the deadline ends. `value` stays where it is until the scope is closed. */
-static inline bool scope_open(struct worker_contexts *w, struct scope *scope,
+static inline bool scope_open(struct worker_contexts *w, struct scope *scope, const char *name,
                               const canopy_ctx *parent, int64_t deadline_ns, enum outcome outcome,
                               const canopy_key *key, void *value)
 {
     scope->ctx = NULL;
-    scope->timed =
-        context_counted(w, canopy_with_deadline_cause(parent, deadline_ns, &outcomes[outcome]));
+    scope->timed = context_counted(
+        w, canopy_with_deadline_cause(parent, deadline_ns, &outcomes[outcome]), name);
     if (!scope->timed)
         return false;
-    scope->ctx = context_counted(w, canopy_with_value(scope->timed, key, value));
+    scope->ctx = context_counted(w, canopy_with_value(scope->timed, key, value), key->name);
     if (scope->ctx)
         return true;
     scope_close(w, scope);
@@ -238,21 +258,22 @@ static inline bool scope_open(struct worker_contexts *w, struct scope *scope,
 static inline bool connection_contexts_open(struct worker_contexts *w, struct scope *scope,
                                             int64_t idle_until_ns, struct sockaddr_in *client)
 {
-    return scope_open(w, scope, w->serving, idle_until_ns, OUTCOME_IDLE, &client_key, client);
+    return scope_open(w, scope, "connection", w->serving, idle_until_ns, OUTCOME_IDLE, &client_key,
+                      client);
 }
 
 static inline bool request_contexts_open(struct worker_contexts *w, struct scope *scope,
                                          const struct scope *connection, int64_t deadline_ns,
                                          uint64_t *id)
 {
-    return scope_open(w, scope, connection->ctx, deadline_ns, OUTCOME_DEADLINE, &request_id_key,
-                      id);
+    return scope_open(w, scope, "request", connection->ctx, deadline_ns, OUTCOME_DEADLINE,
+                      &request_id_key, id);
 }
 
 static inline bool context_call(struct worker_contexts *w, const canopy_ctx *request,
                                 canopy_ctx **ctx)
 {
-    *ctx = context_counted(w, canopy_with_cancel(request));
+    *ctx = context_counted(w, canopy_with_cancel(request), "call");
     return *ctx != NULL;
 }
 
@@ -330,9 +351,12 @@ static inline void context_end(struct worker_contexts *w, canopy_ctx *ctx)
 }
 
 /* Nobody reads it: its one write is an edge for the epoll set of each worker. */
-static inline bool server_contexts_open(struct server_contexts *s)
+static inline bool server_contexts_open(struct server_contexts *s, const char *inspect,
+                                        bool may_cancel)
 {
-    s->stop_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    (void)may_cancel;
+    s->stop_fd = inspect ? -1 : eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    errno = inspect ? ENOTSUP : errno;
     return s->stop_fd >= 0;
 }
 
@@ -342,14 +366,16 @@ static inline void server_contexts_stop(struct server_contexts *s)
     eventfd_write(s->stop_fd, 1);
 }
 
-static inline void server_contexts_close(struct server_contexts *s)
+static inline void server_contexts_close(struct server_contexts *s, bool is_inspected)
 {
+    (void)is_inspected;
     close(s->stop_fd);
 }
 
-static inline bool worker_contexts_open(struct worker_contexts *w, size_t max_live)
+static inline bool worker_contexts_open(struct worker_contexts *w, size_t max_live,
+                                        bool is_inspected)
 {
-    (void)w, (void)max_live;
+    (void)w, (void)max_live, (void)is_inspected;
     return true;
 }
 

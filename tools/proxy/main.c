@@ -29,6 +29,8 @@ enum option_key {
     OPTION_MAX_UPSTREAMS = 'm',
     OPTION_MAX_CONTEXTS = 'c',
     OPTION_ACCESS_LOG = 'a',
+    OPTION_INSPECT = 's',
+    OPTION_INSPECT_CANCEL = 'k',
 };
 
 static const struct argp_option option_list[] = {
@@ -46,6 +48,8 @@ static const struct argp_option option_list[] = {
     {"max-contexts", OPTION_MAX_CONTEXTS, "N", 0,
      "Live contexts at once, shared out likewise (default 0: any)", 0},
     {"access-log", OPTION_ACCESS_LOG, "FILE", 0, "Append a line for each request", 0},
+    {"inspect", OPTION_INSPECT, "PATH", 0, "Tell of its contexts on this socket: see canopy(1)", 0},
+    {"inspect-cancel", OPTION_INSPECT_CANCEL, NULL, 0, "Let who asks there end them", 0},
     {0},
 };
 
@@ -112,11 +116,19 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case OPTION_ACCESS_LOG:
         options->access_log = argument;
         return 0;
+    case OPTION_INSPECT:
+        options->inspect = argument;
+        return 0;
+    case OPTION_INSPECT_CANCEL:
+        options->inspect_cancel = true;
+        return 0;
     case ARGP_KEY_END:
         if (options->upstream.sin_port == 0)
             argp_error(state, "--upstream is missing");
         if (options->workers == 0)
             argp_error(state, "there must be a worker");
+        if (options->inspect_cancel && !options->inspect)
+            argp_error(state, "--inspect-cancel needs --inspect");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -195,12 +207,14 @@ int main(int argc, char **argv)
     sigaddset(&stop_signals, SIGTERM);
     sigaddset(&stop_signals, SIGINT);
     pthread_sigmask(SIG_BLOCK, &stop_signals, NULL);
-    if (!server_contexts_open(&server.contexts))
-        err(EXIT_FAILURE, "cannot make the server's contexts");
+    const char *inspect = server.options.inspect;
+    if (!server_contexts_open(&server.contexts, inspect, server.options.inspect_cancel))
+        err(EXIT_FAILURE, "cannot make the server's contexts%s%s", inspect ? ", or listen on " : "",
+            inspect ? inspect : "");
     start_workers(workers, &server);
     sigwait(&stop_signals, &signal_number);
     const bool clean = stop_workers(workers, &server, &sum);
-    server_contexts_close(&server.contexts);
+    server_contexts_close(&server.contexts, inspect != NULL);
     log_close(&server.log);
     stats_print(&sum, stdout, clean);
     stats_free(&sum);

@@ -12,6 +12,7 @@ const canopy_cause outcomes[OUTCOME_COUNT] = {
     [OUTCOME_DEADLINE] = CAUSE(504, "deadline passed"),
     [OUTCOME_OVERLOAD] = CAUSE(503, "overload"),
     [OUTCOME_SHUTDOWN] = CAUSE(503, "shutdown"),
+    [OUTCOME_CANCELLED] = CAUSE(503, "cancelled"),
     [OUTCOME_IDLE] = CAUSE(408, "connection idle"),
     [OUTCOME_UPSTREAM_FAILED] = CAUSE(502, "upstream failed"),
     [OUTCOME_BAD_REQUEST] = CAUSE(400, "bad request"),
@@ -25,5 +26,5 @@ enum outcome outcome_of(const canopy_cause *cause)
         if (cause == &outcomes[i])
             return (enum outcome)i;
     }
-    return OUTCOME_SHUTDOWN;
+    return OUTCOME_CANCELLED; /* from outside, by whoever asked for it */
 }

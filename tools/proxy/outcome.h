@@ -14,6 +14,7 @@ enum outcome {
     OUTCOME_DEADLINE,
     OUTCOME_OVERLOAD,
     OUTCOME_SHUTDOWN,
+    OUTCOME_CANCELLED,
     OUTCOME_IDLE,
     OUTCOME_UPSTREAM_FAILED,
     OUTCOME_BAD_REQUEST,
@@ -24,7 +25,7 @@ enum outcome {
 
 extern const canopy_cause outcomes[OUTCOME_COUNT];
 
-/* The outcome that `cause` stands for; a cause that is none of ours is a shutdown. */
+/* The outcome that `cause` stands for; one that is none of ours was given from outside. */
 enum outcome outcome_of(const canopy_cause *cause);
 
 #endif

@@ -173,7 +173,7 @@ bool worker_open(struct worker *worker, struct server *server, unsigned index, u
     TAILQ_INIT(&worker->waiting_calls);
     const size_t max_contexts = worker_share(worker, server->options.max_contexts);
     return worker->epoll_fd >= 0 && worker->spare_fd >= 0 && worker->scratch &&
-           worker_contexts_open(&worker->contexts, max_contexts) &&
+           worker_contexts_open(&worker->contexts, max_contexts, server->options.inspect != NULL) &&
            endpoint_open(worker, &worker->listener, EPOLLIN);
 }
 

@@ -67,6 +67,8 @@ struct options {
     unsigned max_upstreams; /* open at once; likewise */
     size_t max_contexts;    /* live at once; likewise */
     const char *access_log;
+    const char *inspect; /* the path of a socket, or NULL */
+    bool inspect_cancel;
 };
 
 /* What all workers share. */
