@@ -124,15 +124,27 @@ char *ngx_http_canopy_set_inspect(ngx_conf_t *cf, ngx_command_t *cmd, void *conf
 
 /*
  * Names are the process's, and not the configuration's: a context has one for longer than an
- * nginx without a master has its configuration. Each is kept once, for ever.
+ * nginx without a master has its configuration. Each is kept once, until the process ends.
  */
+static ngx_rbtree_t names;
+static ngx_rbtree_node_t sentinel;
+
+void ngx_http_canopy_forget_names(ngx_cycle_t *cycle)
+{
+    (void)cycle;
+    while (names.root && names.root != &sentinel) {
+        ngx_rbtree_node_t *name = names.root;
+        ngx_rbtree_delete(&names, name);
+        ngx_free(name); /* it is the first part of an ngx_str_node_t */
+    }
+}
+
 static ngx_str_node_t *keep_name(const ngx_str_t *name, ngx_log_t *log)
 {
-    static ngx_rbtree_t names;
-    static ngx_rbtree_node_t sentinel;
     uint32_t hash = ngx_crc32_long(name->data, name->len);
-    if (!names.root)
+    if (!names.root) {
         ngx_rbtree_init(&names, &sentinel, ngx_str_rbtree_insert_value);
+    }
     ngx_str_t key = *name;
     ngx_str_node_t *node = ngx_str_rbtree_lookup(&names, &key, hash);
     if (node)

@@ -348,4 +348,5 @@ ngx_module_t ngx_http_canopy_module = {
     .type = NGX_HTTP_MODULE,
     .init_process = ngx_http_canopy_init_process,
     .exit_process = ngx_http_canopy_exit_process,
+    .exit_master = ngx_http_canopy_forget_names,
 };

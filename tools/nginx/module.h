@@ -270,6 +270,8 @@ ngx_int_t ngx_http_canopy_send(ngx_http_request_t *r, const ngx_http_canopy_loc_
 char *ngx_http_canopy_set_inspect(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 /* Of a location, when all directives are known: what its requests are called. */
 ngx_int_t ngx_http_canopy_know_name(ngx_conf_t *cf, ngx_http_canopy_loc_conf_t *conf);
+/* As the process ends, which tells nobody of its contexts any more. */
+void ngx_http_canopy_forget_names(ngx_cycle_t *cycle);
 /* In the place of ngx_http_canopy_preaccess: the request also gets its location's name. */
 ngx_int_t ngx_http_canopy_preaccess_named(ngx_http_request_t *r);
 /* Of the worker's contexts, before there are any: its loop runs what is to run as they end. */

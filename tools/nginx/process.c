@@ -208,4 +208,5 @@ void ngx_http_canopy_exit_process(ngx_cycle_t *cycle)
     }
     process->root = NULL;
     free_spares(process);
+    ngx_http_canopy_forget_names(cycle);
 }
