@@ -134,7 +134,7 @@ static void call_cancelled(struct call *call)
     const bool timed_out = context_timed_out(call->ctx);
     const int64_t ended_ns = timed_out ? context_deadline(call->ctx) : call->abandoned_ns;
     call_abort(call);
-    if (sent)
+    if (sent && ended_ns != 0) /* 0: cancelled from outside, nobody knows when */
         samples_add(timed_out ? &stats->deadline_to_close : &stats->cancel_to_close,
                     monotonic_ns() - ended_ns);
 }
