@@ -63,6 +63,8 @@ class Guided(server.Nginx):
                   for block in documents.SHELL.findall(documents.read(document))
                   if block.startswith(line + "\n")]
         assert len(blocks) == 1, f"{len(blocks)} blocks begin with: {line}"
+        path = f"{self.paths.tool.parent}:{os.environ['PATH']}"
         done = subprocess.run(["sh", "-e", "-c", self.changed(blocks[0])], cwd=self.prefix,
+                              env={**os.environ, "PATH": path},
                               stdout=subprocess.PIPE, text=True, timeout=60, check=True)
         return done.stdout

@@ -1,7 +1,9 @@
 """What a worker tells on the socket that `canopy_inspect` gives it."""
 
 import json
+import os
 import re
+import signal
 import socket
 
 import bounds
@@ -49,3 +51,17 @@ def worker(nginx):
     pid, = bounds.eventually("a worker listens", lambda: set(workers(nginx)) ==
                              set(nginx.workers()) and nginx.workers())
     return Worker(folder(nginx) / str(pid))
+
+
+def lose_folder(nginx):
+    """Puts a file in its place, and has a worker begin beside that, which finds no folder."""
+    one = worker(nginx)
+    one.path.unlink()
+    folder(nginx).rmdir()
+    folder(nginx).write_text("")
+    os.kill(int(one.path.name), signal.SIGKILL)
+    bounds.eventually("the log tells of it",
+                      lambda: "canopy: nobody is answered on" in nginx.errors())
+    bounds.eventually("it serves", nginx.is_alive)
+    nginx.forgive()
+    folder(nginx).unlink()

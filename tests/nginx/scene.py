@@ -17,10 +17,11 @@ class Skip(Exception):
 
 
 class Paths:
-    """Of what is tested: nginx, the modules that it loads, and where canopy is looked for first."""
+    """Of what is tested: nginx, the modules that it loads, where canopy is looked for first, and
+    the command `canopy`."""
 
-    def __init__(self, nginx, module, more=(), library=None):
-        self.nginx = nginx
+    def __init__(self, nginx, module, more=(), library=None, tool=None):
+        self.nginx, self.tool = nginx, tool
         self.modules = [*more, module]
         self.environment = {"LD_LIBRARY_PATH": str(library)} if library else {}
 

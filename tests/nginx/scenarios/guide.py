@@ -5,6 +5,7 @@ import re
 
 from bounds import eventually, soon
 from guided import ROOT, Guided
+from inspected import lose_folder
 import exposition
 import upstream as up
 
@@ -65,6 +66,26 @@ def test_lines_of_the_guide_can_be_typed(scene):
     assert len(requests(upstreams)) == 1
 
 
+def test_what_is_stuck_is_seen_as_the_guide_says(scene):
+    if not scene.paths.tool.exists():
+        raise scene.Skip("the command `canopy` is not built")
+    nginx, upstreams = guided(scene, up.never, up.never)
+    held = [scene.connect(nginx) for _ in range(2)]
+    held[0].ask("/")
+    held[1].ask("/internal/", headers=[("grpc-timeout", "20S")])
+    eventually("both are with an upstream", lambda: len(requests(upstreams)) == 2)
+
+    def type_block(line):
+        return nginx.type(line)
+
+    printed = type_block("for worker in /run/nginx.canopy/*; do")
+    for name in ("requests", "/", "/internal/", "try"):
+        assert f'"{name}"' in printed, printed
+    assert printed.count('"nginx worker"') == len(nginx.workers())
+    for one in held:
+        one.close()
+
+
 def columns(title):
     """The tables of a section of the chapter: the names in their first two cells."""
     section = GUIDE.split(f"\n### {title}\n")[1].split("\n### ")[0]
@@ -89,7 +110,8 @@ def test_the_guide_tells_of_what_is_logged(scene):
     nginx = scene.nginx(f"""canopy on; canopy_timeout_header grpc-timeout;
         location / {{ proxy_pass http://{upstream}; }}
         location /late {{ canopy_timeout 1s; canopy_least 600s; proxy_pass http://{upstream}; }}""",
-        http=f"canopy_max_live 1; canopy_drain_timeout {soon()}ms;")
+        http=f"canopy_max_live 1; canopy_drain_timeout {soon()}ms; canopy_inspect canopy;")
+    lose_folder(nginx)
 
     def await_end():  # which may come after the answer has
         eventually("it is over", lambda: nginx.totals()["live"] == 0)
@@ -110,10 +132,10 @@ def test_the_guide_tells_of_what_is_logged(scene):
     rows = columns("What clients get, and what logs say")
     lines = [names[0] for names, _ in rows if names[0].startswith("canopy: ")]
     causes = [names[0] for names, _ in rows if re.search(r"^[a-z ]+$", names[0])]
-    assert len(lines) == 3 and len(causes) == 4, (lines, causes)
+    assert len(lines) == 4 and len(causes) == 4, (lines, causes)
     for line in lines:
         pattern = re.escape(line).replace("CAUSE", f"(?:{'|'.join(causes)})")
         pattern = re.sub(r"\bN\b", r"\\d+", pattern)
-        assert re.search(re.sub(r"NAME|ADDRESS", r"\\S+", pattern), logged), line
+        assert re.search(re.sub(r"NAME|ADDRESS|PATH", r"\\S+", pattern), logged), line
     for cause in causes:
         assert f"canopy: request ended: {cause}, " in logged, cause

@@ -9,7 +9,7 @@ import subprocess
 import threading
 
 from bounds import eventually, soon
-from inspected import Worker, folder, worker, workers
+from inspected import folder, lose_folder, worker, workers
 from scenarios.deadlines import by_target, proxied
 from scenarios.ends import drain, hold
 import client
@@ -254,15 +254,8 @@ def test_bad_folders_are_told_of(scene):
 def test_a_folder_that_cannot_be_had_stops_no_worker(scene):
     """It is the master that makes it; what happens to it later is told, and no more."""
     nginx = scene.nginx(LONG + "location / { return 200; }", http=INSPECT(""))
-    one = worker(nginx)
-    one.path.unlink()
-    folder(nginx).rmdir()
-    folder(nginx).write_text("")
-    os.kill(int(one.path.name), signal.SIGKILL)
-    eventually("the log tells of it", lambda: "canopy: nobody is answered on" in nginx.errors())
-    eventually("it serves", lambda: nginx.is_alive())
-    nginx.forgive()
-    folder(nginx).unlink()
+    lose_folder(nginx)
+    assert scene.get(nginx, "/").status == 200
 
 
 def test_off_nothing_is_there(scene):
