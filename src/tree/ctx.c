@@ -443,9 +443,12 @@ static __attribute__((noinline)) void release_slowly(struct canopy_ctx *ctx)
         return;
     }
     /* Somebody looked at it or counted it, or it is of another thread's: it goes all the same. */
+    if (unlikely(ctx_domain(ctx)->is_told))
+        ctx_tell_gone(ctx);
     struct handoff_node *dead = NULL;
     detach(ctx, &dead);
-    end_all(&dead);
+    if (unlikely(dead != NULL))
+        end_all(&dead);
 }
 
 void canopy_release(const canopy_ctx *view)
