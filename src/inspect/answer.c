@@ -22,10 +22,17 @@ int answer_usage(const struct answer *answer)
 
 int answer_written(const struct answer *answer, int err)
 {
-    if (err == -ENOMEM)
+    if (err == -ENOMEM && answer->sink->err == 0)
         return answer_refuse(answer, err, "no memory");
     answer->sink->err = err;
     return err;
+}
+
+int answer_relay(void *user, const char *bytes, size_t n)
+{
+    struct sink *sink = user;
+    sink->err = sink->write(sink->user, bytes, n);
+    return sink->err;
 }
 
 bool answer_format(struct answer *answer, bool *is_json)
@@ -49,8 +56,7 @@ static int answer_help(struct answer *answer);
 
 static int dump(struct answer *answer, canopy_format format)
 {
-    struct sink *sink = answer->sink;
-    return answer_written(answer, canopy_dump(NULL, format, sink->write, sink->user));
+    return answer_written(answer, canopy_dump(NULL, format, answer_relay, answer->sink));
 }
 
 static int answer_tree(struct answer *answer)

@@ -30,8 +30,11 @@ int answer_refuse(const struct answer *answer, int err, const char *why);
 /* How the command is written: -EINVAL. */
 int answer_usage(const struct answer *answer);
 
-/* What a call said that wrote to the sink by itself: it is out of memory, or the sink has failed.
+/*
+ * What a call said that wrote to the sink by itself, through the relay, which takes the sink: it
+ * is out of memory, or the sink has failed.
  */
+int answer_relay(void *sink, const char *bytes, size_t n);
 int answer_written(const struct answer *answer, int err);
 
 /* Whether the rest of the command says nothing, or `json`. False: it says something else. */

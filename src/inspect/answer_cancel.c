@@ -80,6 +80,11 @@ int answer_cancel(struct answer *answer)
         return answer_refuse(answer, -EINVAL, "TEXT has at most 111 bytes");
     if (canopy_inspect(id, &info, sizeof info) != 0)
         return told(answer, -ESRCH, id, NULL);
+    /* What has no effect takes no place among the texts. */
+    if (info.kind == CANOPY_KIND_VALUE || info.kind == CANOPY_KIND_WITHOUT_CANCEL)
+        return told(answer, -EPERM, id, NULL);
+    if (info.err)
+        return told(answer, -EALREADY, id, NULL);
     const canopy_cause *cause = cause_of(&text);
     return told(answer, canopy_cancel_id(id, cause), id, cause);
 }

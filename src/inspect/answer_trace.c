@@ -37,8 +37,7 @@ static int start(struct answer *answer)
 
 static int write_all(const struct answer *answer)
 {
-    struct sink *sink = answer->sink;
-    return answer_written(answer, canopy_trace_write(sink->write, sink->user));
+    return answer_written(answer, canopy_trace_write(answer_relay, answer->sink));
 }
 
 int answer_trace(struct answer *answer)

@@ -31,6 +31,7 @@ struct canopy_listener_state {
     unsigned flags;
     int fd, closing, client; /* -1: none; in the child of a fork there is none */
     bool is_gone;            /* the thread, which was the parent's */
+    atomic_u32 is_closing;   /* as `closing` tells, for when poll fails */
     struct socket_file file;
 };
 
@@ -54,6 +55,14 @@ static enum woken await(const struct canopy_listener_state *self, int fd, short 
             return fds[0].revents ? WOKEN_CLOSING : WOKEN_READY;
         if (count == 0)
             return WOKEN_TIMEOUT;
+        /* Without memory, or where the process may have no fds any more: then by turns. */
+        if (errno == EINTR)
+            continue;
+        if (u32_load_relaxed(&self->is_closing))
+            return WOKEN_CLOSING;
+        if (time_is_up(until_ns))
+            return WOKEN_TIMEOUT;
+        pause_ns(PAUSE_NS);
     }
     return WOKEN_CLOSING;
 }
@@ -128,10 +137,12 @@ static void serve(struct canopy_listener_state *self)
 /* The next client, if there still is one. False: it cannot be taken just now. */
 static bool take_client(struct canopy_listener_state *self)
 {
+    int cancelable = cancellation_hold();
     pthread_mutex_lock(&library_lock);
     self->client = accept4(self->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     int err = self->client < 0 ? errno : 0;
     pthread_mutex_unlock(&library_lock);
+    cancellation_restore(cancelable);
     return err == 0 || err == EAGAIN;
 }
 
@@ -254,6 +265,7 @@ int canopy_listener_close(canopy_listener *listener)
     int cancelable = cancellation_hold();
     bool is_own = self->fd >= 0;
     if (is_own) {
+        u32_store_relaxed(&self->is_closing, 1);
         eventfd_raise(self->closing);
         pthread_join(self->thread, NULL);
     }

@@ -94,6 +94,13 @@ static int know(struct socket_file *file, const char *path)
     return file->path ? 0 : -errno;
 }
 
+static void unlink_own(const struct socket_file *file, const char *path)
+{
+    struct stat there;
+    if (lstat(path, &there) == 0 && there.st_dev == file->device && there.st_ino == file->inode)
+        unlink(path);
+}
+
 static int begin(struct socket_file *file, int fd, const char *path)
 {
     int err = know(file, path);
@@ -114,7 +121,7 @@ int socket_file_make(struct socket_file *file, int fd, const char *path)
     if (!err) {
         err = begin(file, fd, path);
         if (err) {
-            unlink(path);
+            unlink_own(file, path);
             free(file->path);
         }
     }
@@ -124,9 +131,7 @@ int socket_file_make(struct socket_file *file, int fd, const char *path)
 
 void socket_file_end(struct socket_file *file, bool is_own)
 {
-    struct stat there;
-    if (is_own && lstat(file->path, &there) == 0 && there.st_dev == file->device &&
-        there.st_ino == file->inode)
-        unlink(file->path);
+    if (is_own)
+        unlink_own(file, file->path);
     free(file->path);
 }

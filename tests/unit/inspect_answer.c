@@ -330,6 +330,14 @@ TEST(inspect_answer_keeps_so_many_texts_of_operators)
     struct fixture f;
     char rest[160] = " text ", longest[130];
     noted_open(&f, CANOPY_CLOCK_LIBRARY);
+    canopy_ctx *done = canopy_with_cancel(f.root);
+    canopy_cancel(done);
+    for (int i = 0; i < TEXTS; i++) { /* of which none has an effect */
+        snprintf(rest, sizeof rest, " other %d", i);
+        assert_refused(about("cancel", canopy_id(done), rest), CANOPY_ANSWER_CANCEL, -EALREADY,
+                       "already");
+    }
+    canopy_end(done);
     for (int round = 0; round < 2; round++)
         for (int i = 0; i < TEXTS; i++) {
             canopy_ctx *ctx = canopy_with_cancel(f.root);
@@ -449,6 +457,27 @@ TEST(inspect_answer_ends_with_a_sink_that_fails)
         assert_int_equal(canopy_answer(commands[i], 0, add_text, &failing), -EPIPE);
         assert_int_equal(failing.calls, 1);
         free(failing.bytes);
+    }
+    family_close(&family);
+}
+
+static int refuse_for_want_of_memory(void *calls, const char *bytes, size_t n)
+{
+    (void)bytes, (void)n;
+    ++*(int *)calls;
+    return -ENOMEM;
+}
+
+/* What the caller's sink says is not taken for canopy's own want of memory. */
+TEST(inspect_answer_calls_a_sink_without_memory_once)
+{
+    struct family family;
+    family_open(&family);
+    static const char *const commands[] = {"tree", "dump json", "dump dot", "trace write"};
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        int calls = 0;
+        assert_int_equal(canopy_answer(commands[i], 0, refuse_for_want_of_memory, &calls), -ENOMEM);
+        assert_int_equal(calls, 1);
     }
     family_close(&family);
 }

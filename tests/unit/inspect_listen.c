@@ -663,6 +663,26 @@ TEST(inspect_listen_waits_idly_where_there_are_no_fds)
     listening_close(&scene);
 }
 
+/* poll fails then, too, as it waits for two. */
+TEST(inspect_listen_closes_where_the_process_may_have_no_fds)
+{
+    struct scene scene;
+    struct rlimit limit;
+    listening_open(&scene);
+    struct sockaddr_un address = address_of(scene.path);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    int fd = socket_made();
+    struct rlimit one = {1, limit.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &one), 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    int64_t before_ns = cpu_time_ns();
+    pause_ns(SECONDS(1));
+    assert_true(cpu_time_ns() - before_ns < MILLISECONDS(500));
+    listening_close(&scene);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    close(fd);
+}
+
 /* As another user, where that can be had: 0, and what was heard. */
 static int ask_as_nobody(const char *path)
 {
