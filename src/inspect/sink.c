@@ -105,10 +105,18 @@ static bool is_plain(unsigned char c)
     return c >= 0x20 && c < 0x7F && c != '"' && c != '\\';
 }
 
+/* Of the controls those that UTF-8 has as two bytes, which a terminal obeys as it does escape. */
+static bool is_long_control(const unsigned char *at)
+{
+    return at[0] == 0xC2 && at[1] < 0xA0;
+}
+
 static void put_other(struct sink *sink, const unsigned char *at, size_t bytes)
 {
     if (bytes == 0) {
         sink_text(sink, "\xEF\xBF\xBD");
+    } else if (bytes == 2 && is_long_control(at)) {
+        put_escaped(sink, at[1]);
     } else if (bytes > 1) {
         sink_put(sink, (const char *)at, bytes);
     } else if (*at == '"' || *at == '\\') {

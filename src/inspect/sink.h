@@ -37,7 +37,7 @@ void sink_number(struct sink *sink, int64_t number);
 void sink_id(struct sink *sink, uint64_t id);
 void sink_hex(struct sink *sink, uint64_t number);
 
-/* In quotes, as JSON and DOT have it; what is no UTF-8 is replaced. */
+/* In quotes, as JSON and DOT have it, controls escaped; what is no UTF-8 is replaced. */
 void sink_quoted(struct sink *sink, const char *text);
 
 /* A place in code as people know it: function and offset, or module and offset. */

@@ -106,7 +106,8 @@ def test_a_full_disk_is_told(stage):
 
 def test_a_terminal_obeys_no_name(stage):
     process = stage.process()
-    seen = stage.terminal("-s", process.path, "tree")
-    assert seen.wait() == 0
-    assert "red " in seen.text() and b"\x1b" not in seen.raw and b"\xc2\x9b" not in seen.raw
-    assert "caf\u00e9" in seen.text()
+    for which in (["-s", process.path], ["--pid", str(process.child.pid)]):
+        seen = stage.terminal(*which, "tree")
+        assert seen.wait() == 0
+        assert "red " in seen.text() and b"\x1b" not in seen.raw and b"\xc2\x9b" not in seen.raw
+        assert "caf\u00e9" in seen.text()
