@@ -23,6 +23,13 @@ int64_t now_ns(void)
     return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
 }
 
+int ms_until(int64_t left_ns)
+{
+    const int64_t most_ms = 60 * 60 * 1000; /* poll's is an int; who waits looks again */
+    int64_t left_ms = left_ns > 0 ? left_ns / NS_PER_MS + 1 : 0;
+    return (int)(left_ms < most_ms ? left_ms : most_ms);
+}
+
 __attribute__((format(printf, 2, 3))) static enum asked fail(struct question *question,
                                                              const char *format, ...)
 {
@@ -65,7 +72,7 @@ void question_close(struct question *question)
 int question_wants(const struct question *question, struct pollfd *wanted)
 {
     int64_t left_ns = question->heard_ns + question->timeout_ns - now_ns();
-    int left_ms = left_ns > 0 ? (int)(left_ns / NS_PER_MS + 1) : 0;
+    int left_ms = ms_until(left_ns);
     bool is_sent = question->is_refused || question->sent == question->command_bytes;
     *wanted = (struct pollfd){.fd = question->fd, .events = is_sent ? POLLIN : POLLOUT};
     return question->fd < 0 && left_ms > RETRY_MS ? RETRY_MS : left_ms;

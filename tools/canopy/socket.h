@@ -60,4 +60,7 @@ bool question_ask(struct question *question, const char *path, const char *comma
 
 int64_t now_ns(void);
 
+/* For poll, of a time that may be longer than that can wait: then it is to be asked again. */
+int ms_until(int64_t left_ns);
+
 #endif

@@ -140,8 +140,7 @@ static int wait_ms(const struct live *live, struct pollfd *wanted)
         int left_ms = question_wants(&live->question, wanted);
         return left_ms < 1000 ? left_ms : 1000; /* the silence is told by the second */
     }
-    int64_t left_ns = live->next_ns - now_ns();
-    return left_ns > 0 ? (int)(left_ns / 1000000 + 1) : 0;
+    return ms_until(live->next_ns - now_ns());
 }
 
 static void stop_asking(struct live *live)

@@ -119,12 +119,13 @@ def test_a_process_that_hangs_is_given_up(stage):
         assert time.monotonic() - begin >= 0.3
 
 
-def test_a_process_that_accepts_nobody_is_given_up(stage):
+def full_queue(stage):
+    """A listener, and those of whom its queue is full."""
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(stage.path())
     listener.listen(0)
     fill = []
-    for _ in range(2):  # the queue is full of these
+    for _ in range(2):
         one = socket.socket(socket.AF_UNIX)
         one.setblocking(False)
         try:
@@ -132,7 +133,31 @@ def test_a_process_that_accepts_nobody_is_given_up(stage):
         except BlockingIOError:
             pass
         fill.append(one)
+    return listener, fill
+
+
+def test_a_process_that_accepts_nobody_is_given_up(stage):
+    _listener, _fill = full_queue(stage)
     refused(stage.run("-s", stage.path(), "-t", "300ms", "tree"), 1, "no answer for 0.3 s")
+
+
+def test_the_longest_patience_is_no_deafness(stage):
+    listener, fill = full_queue(stage)
+
+    def make_room():
+        time.sleep(0.5)
+        while True:
+            connection, _ = listener.accept()
+            with connection:
+                if connection.recv(4096):
+                    connection.sendall(b"tree\n\0" + b"0\n")
+                    return
+
+    threading.Thread(target=make_room, daemon=True).start()
+    for one in fill:
+        one.close()
+    done = stage.run("-s", stage.path(), "-t", "700h", "tree")  # more ms than an int has
+    assert done.returncode == 0 and done.stdout == "tree\n", done
 
 
 def test_a_slow_process_is_waited_for_as_long_as_it_says_something(stage):
