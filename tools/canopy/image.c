@@ -11,6 +11,8 @@
 #define DOMAINS_MOST (1U << 20)
 #define SLABS_MOST   (1U << 21)
 
+#define LINE_BYTES 64
+
 /* So often the list of domains is begun anew where it changes under us. */
 #define ATTEMPTS 64
 
@@ -356,13 +358,14 @@ bool image_refresh(const struct image *image, struct slab_image *slab, uint32_t 
     const struct layout *l = &image->layout;
     uint64_t at = line * l->line_bytes, notes = word_at(slab->objects, l->slab_notes);
     uint64_t life = word_at(slab->notes + at, l->note_life);
-    unsigned char ctx[64], note[64];
-    if (!remote_read(image->remote, slab->address + at, ctx, sizeof ctx) ||
-        !remote_read(image->remote, notes + at, note, sizeof note) ||
+    unsigned char ctx[LINE_BYTES],
+        note[LINE_BYTES + 8] = {0}; /* an offset may be of its last byte */
+    if (!remote_read(image->remote, slab->address + at, ctx, LINE_BYTES) ||
+        !remote_read(image->remote, notes + at, note, LINE_BYTES) ||
         word_at(note, l->note_life) != life)
         return false;
-    memcpy(slab->objects + at, ctx, sizeof ctx);
-    memcpy(slab->notes + at, note, sizeof note);
+    memcpy(slab->objects + at, ctx, LINE_BYTES);
+    memcpy(slab->notes + at, note, LINE_BYTES);
     return true;
 }
 
