@@ -51,7 +51,7 @@ static void oldest_find(struct oldest *oldest)
 
 static void put_oldest(struct sink *sink)
 {
-    struct oldest oldest;
+    struct oldest oldest = {0};
     const char *before = "";
     oldest_find(&oldest);
     sink_text(sink, ",\"oldest\":[");

@@ -139,6 +139,7 @@ static bool take_client(struct canopy_listener_state *self)
 {
     int cancelable = cancellation_hold();
     pthread_mutex_lock(&library_lock);
+    /* cppcheck-suppress nullPointer ; who it is the socket says, SO_PEERCRED */
     self->client = accept4(self->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     int err = self->client < 0 ? errno : 0;
     pthread_mutex_unlock(&library_lock);

@@ -132,7 +132,7 @@ static void add_domains(struct causes *causes, struct domain *domain)
 /* Sums up in as much room as it takes: 0, or -ENOMEM. */
 static int gather(struct domain *domain, struct causes *causes)
 {
-    for (causes->room = 2 * CAUSES_TOLD;; causes->room *= 2) {
+    for (causes->room = (size_t)2 * CAUSES_TOLD;; causes->room *= 2) {
         causes->counts = calloc(causes->room, sizeof *causes->counts);
         if (!causes->counts)
             return -ENOMEM;

@@ -337,9 +337,11 @@ static bool is_to_be_pointed_at(const struct story *story, const struct event *e
 {
     if (event->by == NO_EVENT)
         return false;
-    if (ring_kind(event->what) == RING_ENDED &&
-        event != &story->events[story_life(story, event->id)->ended])
-        return false;
+    if (ring_kind(event->what) == RING_ENDED) {
+        const struct life *life = story_life(story, event->id);
+        if (!life || event != &story->events[life->ended])
+            return false;
+    }
     const struct event *by = &story->events[event->by];
     return event->ns > by->ns || (event->ns == by->ns && event->thread == by->thread && event > by);
 }

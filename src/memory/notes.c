@@ -31,10 +31,15 @@ static uint32_t vacant;   /* the first that is free, and 1; under library_lock *
 
 #define NOTES_BYTES (SLAB_ALLOCATED_BYTES - SLAB_HEADER_BYTES)
 
+static struct page *page_of(uint32_t number)
+{
+    return (struct page *)word_load_acquire(&pages[number / PAGE_NUMBERS]); /* NS2 */
+}
+
+/* Of a number whose page there is. */
 static struct number *number_of(uint32_t number)
 {
-    struct page *page = (struct page *)word_load_acquire(&pages[number / PAGE_NUMBERS]); /* NS2 */
-    return page ? &page->numbers[number % PAGE_NUMBERS] : NULL;
+    return &page_of(number)->numbers[number % PAGE_NUMBERS];
 }
 
 /* The first that is free, or NOTED_SLABS. Under the lock. */
@@ -59,7 +64,7 @@ static uint32_t number_find(void)
     if (free_again != NOTED_SLABS)
         return free_again;
     uint32_t number = u32_load_relaxed(&opened);
-    if (number == NOTED_SLABS || !number_of(number))
+    if (number == NOTED_SLABS || !page_of(number))
         return NOTED_SLABS;
     number_of(number)->next = TAKEN;
     u32_store_release(&opened, number + 1); /* NS1 */
@@ -213,8 +218,9 @@ void notes_close_all(struct domain *domain)
 
 struct slab *notes_slab(uint32_t number)
 {
-    const struct number *entry = number_of(number);
-    return entry ? (struct slab *)word_load_acquire(&entry->slab) : NULL; /* NS2: pairs with NS1 */
+    if (!page_of(number))
+        return NULL;
+    return (struct slab *)word_load_acquire(&number_of(number)->slab); /* NS2: pairs with NS1 */
 }
 
 uint32_t notes_numbers(void)

@@ -76,7 +76,8 @@ static void unit_put(struct ring *ring, uint64_t at, const uint64_t words[4])
 static unsigned text_put(struct ring *ring, uint64_t at, const char *text)
 {
     unsigned units = 0;
-    for (size_t left = strnlen(text, RING_TEXT_UNITS * RING_TEXT_BYTES); left > 0; units++) {
+    for (size_t left = strnlen(text, (size_t)RING_TEXT_UNITS * RING_TEXT_BYTES); left > 0;
+         units++) {
         uint64_t words[4] = {0, 0, 0, RING_TEXT};
         size_t part = left < RING_TEXT_BYTES ? left : RING_TEXT_BYTES;
         memcpy(words, text, part);

@@ -477,7 +477,8 @@ static void assert_well_formed(char *text, struct writer writers[WRITERS])
     double before = 0;
     assert_int_equal(count_of(text, "\"ph\":\"b\""), count_of(text, "\"ph\":\"e\""));
     assert_int_equal(count_of(text, "\"ph\":\"s\""), count_of(text, "\"ph\":\"f\""));
-    for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+    char *rest;
+    for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
         const char *ts = strstr(line, "\"ts\":");
         if (!ts)
             continue;

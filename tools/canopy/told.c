@@ -327,8 +327,9 @@ static canopy_cause cause_of(struct all_told *all, struct seat seat, uint64_t ad
     if (!image_slab(all->image, address))
         return texts_cause(&all->texts, address);
     canopy_cause cause = texts_cause_anew(&all->texts, address);
-    bool is_gone = seat.slab->notes && !image_refresh(all->image, seat.slab, seat.line);
-    return is_gone ? (canopy_cause){0} : cause;
+    if (seat.slab->notes && !image_refresh(all->image, seat.slab, seat.line))
+        cause = (canopy_cause){0};
+    return cause;
 }
 
 static void fill_end(struct all_told *all, struct seat seat, uint64_t end, canopy_info *info)

@@ -78,15 +78,16 @@ static void count(FILE *file)
 int main(int argc, char **argv)
 {
     canopy_config config = {.size = sizeof config, .inspect = CANOPY_INSPECT_NOTES};
-    FILE *file = argc > 1 ? fopen(argv[1], "w+") : tmpfile();
-    if (!file || canopy_trace_start(RING_BYTES) != 0)
+    if (canopy_trace_start(RING_BYTES) != 0)
         return 1;
     canopy_ctx *root = named(canopy_root_new(&config), "server");
     serve(root);
-    int err = canopy_root_free(root);
-    canopy_trace_stop();
-    if (err == 0)
-        err = write_trace(file);
+    if (canopy_root_free(root) != 0 || canopy_trace_stop() != 0)
+        return 1;
+    FILE *file = argc > 1 ? fopen(argv[1], "w+") : tmpfile();
+    if (!file)
+        return 1;
+    int err = write_trace(file);
     count(file);
     fclose(file);
     return err != 0;
