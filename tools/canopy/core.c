@@ -69,7 +69,7 @@ static bool add_files(struct remote *remote, const char *note, uint64_t bytes)
             break;
         memcpy(range, note + sizeof head + i * sizeof range, sizeof range);
         struct mapping mapping = {range[0], range[1], range[2] * head[1], strdup(name), false};
-        if (!mapping.path || !remote_add_mapping(remote, mapping))
+        if (!mapping.path || !remote_add_mapping(remote, &mapping))
             return false;
         name = name_end + 1;
     }

@@ -30,23 +30,18 @@ int remote_fails(struct remote *remote, int err, const char *format, ...)
 
 /* --------------------------------------------------------------------- mappings */
 
-/* That the list keeps the path gcc's analyzer does not see. */
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak"
-#endif
-
-bool remote_add_mapping(struct remote *remote, struct mapping mapping)
+bool remote_add_mapping(struct remote *remote, const struct mapping *mapping)
 {
     size_t n = remote->mapping_count;
     if ((n & (n - 1)) == 0) { /* full at each power of two */
         struct mapping *more = realloc(remote->mappings, (n ? 2 * n : 1) * sizeof *more);
         if (!more) {
-            free(mapping.path);
+            free(mapping->path);
             return false;
         }
         remote->mappings = more;
     }
-    remote->mappings[remote->mapping_count++] = mapping;
+    remote->mappings[remote->mapping_count++] = *mapping;
     return true;
 }
 
@@ -66,7 +61,7 @@ static bool add_line(struct remote *remote, const char *line)
         if (!mapping.path)
             return false;
     }
-    return remote_add_mapping(remote, mapping);
+    return remote_add_mapping(remote, &mapping);
 }
 
 static int read_maps(struct remote *remote)

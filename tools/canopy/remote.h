@@ -58,7 +58,7 @@ const struct mapping *remote_mapping(const struct remote *remote, uint64_t addre
 int remote_open_file(const struct remote *remote, const struct mapping *mapping);
 
 /* For who makes a list of them: false, no memory. Takes `path` over. */
-bool remote_add_mapping(struct remote *remote, struct mapping mapping);
+bool remote_add_mapping(struct remote *remote, const struct mapping *mapping);
 
 /*
  * A list of another process's, from one to the next, which may have been made a ring

@@ -32,18 +32,16 @@ void texts_free(struct texts *texts)
     tdestroy(texts->causes, free);
 }
 
-/* That tsearch keeps what it is given gcc's analyzer does not know. */
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak"
-#endif
-
 /* What was read becomes the tree's. NULL: no memory. */
 static const void *keep(void **tree, void *read)
 {
     void **place = read ? tsearch(read, tree, compare) : NULL;
-    if (!place)
+    if (!place) {
         free(read);
-    return place ? *place : NULL;
+        return NULL;
+    }
+    *place = read; /* as is already: that the tree keeps it, tsearch's type does not tell */
+    return read;
 }
 
 static const struct name *name_read(struct texts *texts, uint64_t address)
