@@ -6,25 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-struct text {
-    char *bytes;
-    size_t used;
-    size_t calls;
-    size_t fail_at; /* the call that fails; 0: none */
-};
-
-static int add_text(void *user, const char *bytes, size_t n)
-{
-    struct text *text = user;
-    if (++text->calls == text->fail_at)
-        return -EPIPE;
-    text->bytes = realloc(text->bytes, text->used + n + 1);
-    memcpy(text->bytes + text->used, bytes, n);
-    text->used += n;
-    text->bytes[text->used] = '\0';
-    return 0;
-}
-
 /* What is answered to `command` with `err`; the caller frees it. */
 static char *asked(const char *command, unsigned flags, int err)
 {
@@ -44,14 +25,6 @@ static void assert_has(const char *text, const char *part)
         print_error("no %s in:\n%s\n", part, text);
         fail();
     }
-}
-
-static size_t count_of(const char *text, const char *part)
-{
-    size_t count = 0;
-    for (; (text = strstr(text, part)) != NULL; text += strlen(part))
-        count++;
-    return count;
 }
 
 static void assert_answer_has(const char *command, const char *part)

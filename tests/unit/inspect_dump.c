@@ -8,25 +8,6 @@
 
 static const canopy_cause stopped = {.code = -EINTR, .text = "it said \"stop\"\n\x01\xff"};
 
-struct text {
-    char *bytes;
-    size_t used;
-    size_t calls;
-    size_t fail_at; /* the call that fails; 0: none */
-};
-
-static int add_text(void *user, const char *bytes, size_t n)
-{
-    struct text *text = user;
-    if (++text->calls == text->fail_at)
-        return -EPIPE;
-    text->bytes = realloc(text->bytes, text->used + n + 1);
-    memcpy(text->bytes + text->used, bytes, n);
-    text->used += n;
-    text->bytes[text->used] = '\0';
-    return 0;
-}
-
 /* What is written of `top` and below; the caller frees it. */
 static char *dumped(const canopy_ctx *top, canopy_format format)
 {
@@ -35,14 +16,6 @@ static char *dumped(const canopy_ctx *top, canopy_format format)
     assert_int_equal(canopy_dump(top ? &what : NULL, format, add_text, &text), 0);
     assert_non_null(text.bytes);
     return text.bytes;
-}
-
-static size_t count_of(const char *text, const char *part)
-{
-    size_t count = 0;
-    for (; (text = strstr(text, part)) != NULL; text += strlen(part))
-        count++;
-    return count;
 }
 
 static void assert_has(const char *text, const char *part)

@@ -36,25 +36,6 @@ void *__wrap_calloc(size_t count, size_t size_bytes)
     return NULL;
 }
 
-struct text {
-    char *bytes;
-    size_t used;
-    size_t calls;
-    size_t fail_at; /* the call that fails; 0: none */
-};
-
-static int add_text(void *user, const char *bytes, size_t n)
-{
-    struct text *text = user;
-    if (++text->calls == text->fail_at)
-        return -EPIPE;
-    text->bytes = realloc(text->bytes, text->used + n + 1);
-    memcpy(text->bytes + text->used, bytes, n);
-    text->used += n;
-    text->bytes[text->used] = '\0';
-    return 0;
-}
-
 /* The caller frees it. */
 static char *traced(void)
 {
@@ -62,14 +43,6 @@ static char *traced(void)
     assert_int_equal(canopy_trace_write(add_text, &text), 0);
     assert_non_null(text.bytes);
     return text.bytes;
-}
-
-static size_t count_of(const char *text, const char *part)
-{
-    size_t count = 0;
-    for (; (text = strstr(text, part)) != NULL; text += strlen(part))
-        count++;
-    return count;
 }
 
 static void assert_count(const char *text, const char *part, size_t count)
