@@ -59,7 +59,7 @@ static void write_end(struct sink *sink, const canopy_info *info, int64_t now_ns
 
 static void write_whose(struct sink *sink, const canopy_info *info)
 {
-    sink_text(sink, dump_kind(info->kind));
+    sink_text(sink, sink_kind_name(info->kind));
     sink_char(sink, ' ');
     if (info->name) {
         sink_quoted(sink, info->name);

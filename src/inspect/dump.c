@@ -8,18 +8,6 @@
 
 #include "inspect/look.h"
 
-const char *dump_kind(canopy_kind kind)
-{
-    static const char *const names[] = {
-        [CANOPY_KIND_CANCEL] = "cancel",
-        [CANOPY_KIND_ROOT] = "root",
-        [CANOPY_KIND_ANY] = "any",
-        [CANOPY_KIND_VALUE] = "value",
-        [CANOPY_KIND_WITHOUT_CANCEL] = "without_cancel",
-    };
-    return names[kind];
-}
-
 /* ------------------------------------------------------------------------ JSON */
 
 static void json_id(struct sink *sink, const char *name, uint64_t id)
@@ -84,7 +72,7 @@ void dump_json_context(struct sink *sink, const canopy_info *info)
     json_id(sink, "{\"id\":\"", info->id);
     if (info->parent_id)
         json_id(sink, ",\"parent\":\"", info->parent_id);
-    json_text(sink, ",\"kind\":", dump_kind(info->kind));
+    json_text(sink, ",\"kind\":", sink_kind_name(info->kind));
     if (info->name)
         json_text(sink, ",\"name\":", info->name);
     json_number(sink, ",\"made_ns\":", info->made_ns);
@@ -110,7 +98,7 @@ static void dot_context(struct sink *sink, const canopy_info *info)
 {
     json_id(sink, "\"", info->id);
     sink_text(sink, " [label=");
-    sink_quoted(sink, info->name ? info->name : dump_kind(info->kind));
+    sink_quoted(sink, info->name ? info->name : sink_kind_name(info->kind));
     if (info->err) {
         sink_text(sink, ",style=dashed");
         if (info->cause.text)

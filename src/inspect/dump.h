@@ -19,7 +19,4 @@ int dump_page(canopy_walk *walk, struct sink *sink, int64_t now_ns);
 /* One context as JSON: an object. */
 void dump_json_context(struct sink *sink, const canopy_info *info);
 
-/* The kind of a context, in a word. */
-const char *dump_kind(canopy_kind kind);
-
 #endif

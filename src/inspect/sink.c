@@ -199,3 +199,15 @@ void sink_duration(struct sink *sink, int64_t duration_ns)
     sink_char(sink, ' ');
     sink_text(sink, units[i].name);
 }
+
+const char *sink_kind_name(canopy_kind kind)
+{
+    static const char *const names[] = {
+        [CANOPY_KIND_CANCEL] = "cancel",
+        [CANOPY_KIND_ROOT] = "root",
+        [CANOPY_KIND_ANY] = "any",
+        [CANOPY_KIND_VALUE] = "value",
+        [CANOPY_KIND_WITHOUT_CANCEL] = "without_cancel",
+    };
+    return names[kind];
+}

@@ -47,4 +47,7 @@ void sink_place_quoted(struct sink *sink, const void *place);
 /* A time that has passed, in the unit that fits. */
 void sink_duration(struct sink *sink, int64_t duration_ns);
 
+/* The kind of a context, in a word. */
+const char *sink_kind_name(canopy_kind kind);
+
 #endif

@@ -113,7 +113,7 @@ static void write_context(struct sink *sink, const canopy_info *info, int64_t no
     if (info->name)
         sink_quoted(sink, info->name);
     else
-        sink_text(sink, dump_kind(info->kind));
+        sink_text(sink, sink_kind_name(info->kind));
     sink_char(sink, ' ');
     sink_id(sink, info->id);
     sink_text(sink, " age ");

@@ -94,7 +94,7 @@ static const char *name_of(const struct story *story, const struct life *life)
         name = story_text(story, life->gone);
     if (name || life->made == NO_EVENT)
         return name ? name : "context";
-    return dump_kind(look_kind((enum kind)ring_detail(story->events[life->made].what)));
+    return sink_kind_name(look_kind((enum kind)ring_detail(story->events[life->made].what)));
 }
 
 /* The begin of a line, open for "args" and other things. */
@@ -129,7 +129,7 @@ static void put_made(struct writer *writer, const struct event *event)
 {
     life_begin(writer, "b", event->ns, event->thread, story_life(writer->story, event->id));
     sink_text(writer->sink, ",\"kind\":");
-    sink_quoted(writer->sink, dump_kind(look_kind((enum kind)ring_detail(event->what))));
+    sink_quoted(writer->sink, sink_kind_name(look_kind((enum kind)ring_detail(event->what))));
     if (event->other)
         put_id(writer->sink, ",\"parent\":\"", event->other);
     put_place(writer, ",\"made_at\":", ring_place(event->what));

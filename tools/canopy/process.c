@@ -36,18 +36,6 @@ void report_id(struct report *report, uint64_t id, bool has_note)
         sink_hex(&report->sink, id);
 }
 
-const char *report_kind(canopy_kind kind)
-{
-    static const char *const names[] = {
-        [CANOPY_KIND_CANCEL] = "cancel",
-        [CANOPY_KIND_ROOT] = "root",
-        [CANOPY_KIND_ANY] = "any",
-        [CANOPY_KIND_VALUE] = "value",
-        [CANOPY_KIND_WITHOUT_CANCEL] = "without_cancel",
-    };
-    return names[kind];
-}
-
 static void json_begin(struct report *report)
 {
     if (report->is_json)

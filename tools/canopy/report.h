@@ -37,9 +37,6 @@ static inline void report_number(struct report *report, const char *name, int64_
     sink_number(&report->sink, number);
 }
 
-/* The kind of a context, in a word. */
-const char *report_kind(canopy_kind kind);
-
 /* All contexts, as a tree or as JSON. */
 void report_tree(struct report *report);
 void report_json(struct report *report);

@@ -57,7 +57,7 @@ static void json_told(struct report *report, const struct told *told)
     json_id(report, "{\"id\":\"", info.id, has_note);
     if (info.parent_id)
         json_id(report, ",\"parent\":\"", info.parent_id, has_note);
-    json_text(report, ",\"kind\":", report_kind(info.kind));
+    json_text(report, ",\"kind\":", sink_kind_name(info.kind));
     if (has_note)
         json_note(report, &info);
     if (info.deadline_ns != CANOPY_NEVER)

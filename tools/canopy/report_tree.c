@@ -49,7 +49,7 @@ static void write_line(struct report *report, const struct told *told, const can
     if (info->name)
         sink_quoted(&report->sink, info->name);
     else
-        sink_text(&report->sink, report_kind(info->kind));
+        sink_text(&report->sink, sink_kind_name(info->kind));
     sink_char(&report->sink, ' ');
     write_id(report, info->id, told);
     if (told_has_note(&report->all, told)) {
@@ -134,7 +134,7 @@ static void write_whole_end(struct report *report, const struct told *told, cons
 
 static void write_whose(struct report *report, const struct told *told, const canopy_info *info)
 {
-    sink_text(&report->sink, report_kind(info->kind));
+    sink_text(&report->sink, sink_kind_name(info->kind));
     sink_char(&report->sink, ' ');
     if (info->name) {
         sink_quoted(&report->sink, info->name);
